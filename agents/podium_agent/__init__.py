@@ -1,0 +1,1 @@
+"""The agent: executes attempts on a host and reports them."""

@@ -1,0 +1,1 @@
+"""Decides: the life of an attempt at the agent, and local admission."""

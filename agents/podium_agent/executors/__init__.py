@@ -1,0 +1,1 @@
+"""Acts: what runs a task's action."""

@@ -1,0 +1,1 @@
+"""Senses: the host."""

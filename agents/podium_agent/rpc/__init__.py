@@ -1,0 +1,1 @@
+"""Speaks: the session with the coordinator."""

@@ -1,0 +1,1 @@
+"""Remembers: the agent's journal, caches and logs."""

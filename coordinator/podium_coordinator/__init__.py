@@ -1,0 +1,1 @@
+"""The coordinator: owns shards, keeps runs in Postgres, streams assignments to agents."""

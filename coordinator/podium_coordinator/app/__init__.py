@@ -1,0 +1,1 @@
+"""Acts: the shard loop and the use cases."""

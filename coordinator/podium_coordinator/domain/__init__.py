@@ -1,0 +1,1 @@
+"""Decides: pure functions and state, without I/O, clocks or randomness."""
