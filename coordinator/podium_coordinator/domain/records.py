@@ -35,7 +35,11 @@ class WorkflowRecord:
 
 @dataclass(frozen=True, slots=True)
 class RunRecord:
-    """One run. `params` is a JSON object in UTF-8; `counts` is set once the run has ended."""
+    """One run. `params` is a JSON object in UTF-8; `counts` is set once the run has ended.
+
+    `outcome` is where a run in state cancelling is bound: cancelled, or failed when it took too long. A task run of an
+    ended or cancelling run that has no row, or waits for its next try, is cancelled.
+    """
 
     run_id: UUID
     shard: int
@@ -50,6 +54,7 @@ class RunRecord:
     started_at: datetime | None = None
     finished_at: datetime | None = None
     reason: str = ""
+    outcome: RunState | None = None
     counts: dict[TaskRunState, int] | None = None
 
 
@@ -128,10 +133,11 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class RunCancelling:
-    """A run is being cancelled; `reason` in the user's words."""
+    """A run is being cancelled, for the `reason` a user gave, or stopped because it took too long (outcome failed)."""
 
     run_id: UUID
     reason: str
+    outcome: RunState
 
 
 @dataclass(frozen=True, slots=True)
