@@ -1,0 +1,1 @@
+"""The pipeline's own code: plain functions over files, with nothing of Podium in them."""
