@@ -1,8 +1,8 @@
 """The agents as the shard's owner sees them: connected, disconnected, lost. Pure: instants are monotonic seconds.
 
-An agent is judged by when it was last heard from. Two things keep a fault of our own from being taken for theirs: agents
-known from before a takeover get a full term from the takeover on, and while more agents are silent than in session
-nobody is declared lost, for `BRAKE_TERMS` terms at most.
+An agent is judged by when it was last heard from. Two things keep a fault of our own from being taken for theirs:
+agents known from before a takeover get a full term from the takeover on, and while more agents are silent than in
+session nobody is declared lost, for `BRAKE_TERMS` terms at most.
 """
 
 from __future__ import annotations
