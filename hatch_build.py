@@ -1,6 +1,6 @@
 """Generates the podium.v1 stubs from protos/ when the package is built or installed for development."""
 
-import sys
+from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
 
@@ -15,26 +15,29 @@ class StubsBuildHook(BuildHookInterface):  # type: ignore[type-arg]  # hatchling
         from grpc_tools import protoc
 
         root = Path(self.root)
-        sources = sorted((root / "protos").rglob("*.proto"))
         out = root / "clients" / "python"
         (out / "podium" / "v1").mkdir(parents=True, exist_ok=True)
-        well_known = Path(protoc.__file__).parent / "_proto"
-        scripts = Path(sys.executable).parent
         status = protoc.main(
             [
                 "protoc",
                 f"--proto_path={root / 'protos'}",
-                f"--proto_path={well_known}",
-                f"--plugin=protoc-gen-mypy={scripts / 'protoc-gen-mypy'}",
-                f"--plugin=protoc-gen-mypy_grpc={scripts / 'protoc-gen-mypy_grpc'}",
+                f"--proto_path={Path(protoc.__file__).parent / '_proto'}",
+                f"--plugin=protoc-gen-mypy={typing_plugin('protoc-gen-mypy')}",
+                f"--plugin=protoc-gen-mypy_grpc={typing_plugin('protoc-gen-mypy_grpc')}",
                 f"--python_out={out}",
                 f"--grpc_python_out={out}",
                 f"--mypy_out=quiet:{out}",
                 f"--mypy_grpc_out=quiet:{out}",
-                *map(str, sources),
+                *map(str, sorted((root / "protos").rglob("*.proto"))),
             ]
         )
         if status != 0:
             message = f"protoc failed with status {status}"
             raise RuntimeError(message)
         (out / "podium" / "v1" / "__init__.py").write_text('"""Generated from protos/podium/v1; do not edit."""\n')
+
+
+def typing_plugin(name: str) -> Path:
+    """Return the program `name` of the mypy-protobuf this build has, wherever its installer put it."""
+    files = distribution("mypy-protobuf").files or []
+    return next(Path(str(file.locate())).resolve() for file in files if file.name == name)
