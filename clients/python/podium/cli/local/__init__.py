@@ -1,0 +1,1 @@
+"""A small cluster on this machine: a coordinator and agents as child processes of `podium up`."""

@@ -1,0 +1,1 @@
+"""Turns what the coordinator answers into text and JSON: pure functions, no fetching."""

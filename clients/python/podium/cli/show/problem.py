@@ -1,0 +1,59 @@
+"""Turns an error into the lines a person reads: what is wrong, where, and the next command to try."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from podium.errors import FieldViolation, InvalidArgumentError, PodiumError
+
+# What to try next, by the error's reason. Words in braces are taken from the error's metadata.
+_NEXT: dict[str, str] = {
+    "WORKFLOW_NOT_FOUND": "podium workflows list",
+    "RUN_NOT_FOUND": "podium runs list",
+    "TASK_NOT_FOUND": "podium tasks {run_id}",
+    "ATTEMPT_NOT_FOUND": "podium tasks {run_id} --attempts",
+    "AGENT_NOT_FOUND": "podium agents list",
+    "RUN_ALREADY_FINISHED": "podium runs show {run_id}",
+    "INVALID_PARAMETERS": "podium workflows show {workflow}",
+    "REQUEST_ID_REUSED": "podium run {workflow} --request-id ANOTHER",
+    "BUNDLE_NOT_FOUND": "podium deploy PATH",
+    "OUTPUTS_TOO_LARGE": "podium runs outputs {run_id} TASK",
+    "UNAVAILABLE": "podium up",
+    "MISSING_EXTRA": 'pip install "podium[{extra}]"',
+}
+
+
+class _Blanks(dict[str, str]):
+    """Stands a word in capitals in for what an error does not tell."""
+
+    def __missing__(self, key: str) -> str:
+        return "RUN" if key == "run_id" else key.upper()
+
+
+def next_command(error: PodiumError) -> str:
+    """Return the command to try after an error; empty when none is known."""
+    return _NEXT.get(error.reason, "").format_map(_Blanks(error.metadata))
+
+
+def lines(error: Exception) -> list[str]:
+    """Return the error on one line, its violations one a line, and the next command to try."""
+    told = [f"error: {sentence(error)}"]
+    if isinstance(error, InvalidArgumentError):
+        told += [f"  {_violation(violation, error.metadata)}" for violation in error.violations]
+    if isinstance(error, PodiumError) and (command := next_command(error)):
+        told.append(f"next: {command}")
+    return told
+
+
+def sentence(error: Exception) -> str:
+    """Return what is wrong in one line."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}."
+    text = error.message if isinstance(error, PodiumError) else str(error)
+    return " ".join(text.split()) or type(error).__name__
+
+
+def _violation(violation: FieldViolation, metadata: Mapping[str, str]) -> str:
+    file = metadata.get("file", "")
+    place = ":".join(part for part in (file, str(violation.line or "")) if part)
+    return ": ".join(part for part in (place, violation.field, violation.description) if part)
