@@ -26,9 +26,16 @@ _data_dir = click.option(
 
 @click.command()
 @_data_dir
-@click.option("--agents", metavar="N", type=click.IntRange(0, 64), default=1, help="How many agents. [default: 1]")
 @click.option(
-    "--port", metavar="N", type=click.IntRange(1, 65535), default=7450, help="The coordinator's port. [default: 7450]"
+    "--agents", metavar="N", type=click.IntRange(0, 64), default=1, show_default=True, help="How many agents."
+)
+@click.option(
+    "--port",
+    metavar="N",
+    type=click.IntRange(1, 65535),
+    default=7450,
+    show_default=True,
+    help="The coordinator's port.",
 )
 @click.option("-d", "--detach", is_flag=True, help="Return once the cluster is ready; `podium down` stops it.")
 @click.option("--ready-fd", type=int, hidden=True)
@@ -37,7 +44,8 @@ _data_dir = click.option(
 def up(settings: Globals, data_dir: Path | None, agents: int, port: int, detach: bool, ready_fd: int | None) -> None:
     """Run a small cluster on this machine: embedded Postgres, a coordinator and agents.
 
-    Ctrl-C drains and stops them all; a second Ctrl-C stops them at once. Each agent offers all cores and memory of the machine.
+    Ctrl-C drains and stops them all; a second Ctrl-C stops them at once. Each agent offers all cores and memory of
+    the machine.
     """
     from podium.cli.local import background
     from podium.cli.local.plan import Plan
@@ -48,10 +56,8 @@ def up(settings: Globals, data_dir: Path | None, agents: int, port: int, detach:
         background.start(plan)
         _announce(settings, plan, "podium down")
         return
-    tell = (
-        partial(background.tell_ready, ready_fd) if ready_fd else partial(_announce, settings, plan, "Ctrl-C stops all")
-    )
-    _keep_up(settings, plan, tell)
+    announce = partial(_announce, settings, plan, "Ctrl-C here stops the cluster")
+    _keep_up(settings, plan, partial(background.tell_ready, ready_fd) if ready_fd else announce)
 
 
 @click.command()
@@ -61,7 +67,8 @@ def up(settings: Globals, data_dir: Path | None, agents: int, port: int, detach:
     metavar="SECONDS",
     type=click.FloatRange(0, min_open=True),
     default=60.0,
-    help="How long to wait. [default: 60]",
+    show_default=True,
+    help="How long to wait.",
 )
 @click.option("--now", is_flag=True, help="Do not let attempts under way end.")
 @local_options

@@ -60,7 +60,7 @@ async def keep_up(plan: Plan, sink: Sink, ready: Callable[[], None], requests: R
     try:
         for name in plan.agent_names:
             agent = await children.start(name, plan.agent_command(name), sink)
-            agents.append(agent)  # noqa: PERF401 - those started so far are stopped when the next one cannot start
+            agents.append(agent)
         if await _become_ready(plan, [coordinator, *agents], asked):
             ready()
             await _until_stopped(coordinator, agents, asked, sink, plan)
