@@ -7,6 +7,7 @@ session nobody is declared lost, for `BRAKE_TERMS` terms at most.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -50,6 +51,7 @@ class Fleet:
 
     terms: Terms = field(default_factory=Terms)
     agents: dict[UUID, Agent] = field(default_factory=dict)
+    reviewed_at: float = -math.inf
 
     def seats(self) -> list[Seat]:
         """Return where tasks may be placed now."""
@@ -91,23 +93,23 @@ class Fleet:
 
     def review(self, now: float) -> list[Agent]:
         """Judge silence; return the agents whose state changed. The caller declares attempts of lost ones lost."""
-        changed = []
+        self.reviewed_at = now
+        changed = {}
         for agent in self.agents.values():
-            silent = now - agent.last_heard
-            if agent.state is AgentState.CONNECTED and silent >= self.terms.disconnected_after:
+            if agent.state is AgentState.CONNECTED and now >= agent.last_heard + self.terms.disconnected_after:
                 self.disconnect(agent)
-                changed.append(agent)
-        return changed + self._declare_lost(now)
+                changed[agent.agent_id] = agent
+        for agent in self._declare_lost(now):
+            changed[agent.agent_id] = agent
+        return list(changed.values())
 
     def _declare_lost(self, now: float) -> list[Agent]:
+        braked = self.braked(now)
         gone = [
             agent
             for agent in self.agents.values()
-            if agent.state is AgentState.DISCONNECTED and now - agent.last_heard >= self.terms.lost_after
+            if agent.state is AgentState.DISCONNECTED and now >= self._lost_at(agent, braked)
         ]
-        if self.braked(now):
-            limit = BRAKE_TERMS * self.terms.lost_after
-            gone = [agent for agent in gone if now - agent.last_heard >= limit]
         for agent in gone:
             agent.state = AgentState.LOST
         return gone
@@ -117,20 +119,25 @@ class Fleet:
         present = sum(agent.state is AgentState.CONNECTED for agent in self.agents.values())
         silent = sum(agent.state is AgentState.DISCONNECTED and bool(agent.seat.live) for agent in self.agents.values())
         return silent > present and any(
-            agent.state is AgentState.DISCONNECTED and now - agent.last_heard >= self.terms.lost_after
+            agent.state is AgentState.DISCONNECTED and now >= self._lost_at(agent, braked=False)
             for agent in self.agents.values()
         )
 
     def next_review(self) -> float | None:
         """Return the instant at which the next agent could change its state by silence alone; None without any."""
-        instants = [self._deadline(agent) for agent in self.agents.values()]
+        braked = self.braked(self.reviewed_at)
+        instants = [self._deadline(agent, braked) for agent in self.agents.values()]
         return min((at for at in instants if at is not None), default=None)
 
-    def _deadline(self, agent: Agent) -> float | None:
+    def _deadline(self, agent: Agent, braked: bool) -> float | None:
         match agent.state:
             case AgentState.CONNECTED:
                 return agent.last_heard + self.terms.disconnected_after
             case AgentState.DISCONNECTED:
-                return agent.last_heard + self.terms.lost_after
+                held_back = braked and self.reviewed_at >= self._lost_at(agent, braked=False)
+                return self._lost_at(agent, held_back)
             case AgentState.LOST:
                 return None
+
+    def _lost_at(self, agent: Agent, braked: bool) -> float:
+        return agent.last_heard + self.terms.lost_after * (BRAKE_TERMS if braked else 1)

@@ -6,7 +6,7 @@ from array import array
 
 from podium_coordinator.domain.lifecycle import BAD, column
 from podium_coordinator.domain.rules import Verdict, judge
-from podium_coordinator.domain.run import CODES, STATES, TERMINAL_CODES, Run
+from podium_coordinator.domain.run import STATES, TERMINAL_CODES, Run
 from podium_coordinator.domain.states import ATTEMPT_LIVE, RUN_TERMINAL, RunState, TaskRunState
 
 HOLDS_ATTEMPT = frozenset({TaskRunState.ASSIGNED, TaskRunState.RUNNING})
@@ -75,13 +75,8 @@ def _check_rules(run: Run) -> None:
             _demand(verdict is Verdict.WAIT, run, f"{index} is pending though its rule says {verdict}")
         elif state is TaskRunState.UPSTREAM_FAILED:
             _demand(run.numbers[index] == 0, run, f"{index} is upstream_failed and was attempted")
-        elif state in RULE_MET and run.graph.rule(index) is not run.graph.rule(index).ALWAYS:
-            _demand(verdict is Verdict.START or _early(run, index), run, f"{index} is {state}, its rule says {verdict}")
-
-
-def _early(run: Run, index: int) -> bool:
-    """Rules that do not wait may turn against a task that has started already."""
-    return run.graph.rule(run.task_of(index)).value.startswith("one_")
+        elif state in RULE_MET:
+            _demand(verdict is Verdict.START, run, f"{index} is {state}, its rule says {verdict}")
 
 
 def _check_end(run: Run) -> None:
@@ -93,5 +88,8 @@ def _check_end(run: Run) -> None:
         _demand(run.unended > 0, run, "nothing is left to do and it has not ended")
     if run.state is RunState.SUCCEEDED:
         _demand(not run.doomed, run, "it succeeded though a decisive task failed")
-    waiting = sum(run.counts[CODES[state]] for state in (TaskRunState.PENDING, TaskRunState.SCHEDULED))
-    _demand(run.state is not RunState.CANCELLING or waiting == 0, run, "it is being cancelled and something waits")
+    _demand(
+        run.state is not RunState.CANCELLING or run.unended == len(run.attempts),
+        run,
+        "it is being cancelled and something waits",
+    )

@@ -10,7 +10,8 @@ agent. All else is stale: the caller answers it so and nothing changes.
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum, auto
 from uuid import UUID
@@ -26,7 +27,7 @@ from podium_coordinator.domain.records import (
     RunStarted,
     TaskRunEnded,
 )
-from podium_coordinator.domain.retry import Tries, charge, next_delay
+from podium_coordinator.domain.retry import LONGEST_WAIT, Tries, charge, next_delay
 from podium_coordinator.domain.rules import Verdict, judge
 from podium_coordinator.domain.run import (
     CODES,
@@ -181,11 +182,13 @@ def report_finished(run: Run, speaker: Speaker, finish: Finish, now: datetime, e
             _end_attempt(run, index, finish, now, effects)
             _end(run, index, T.CANCELLED, now, effects)
         case A.CANCELLED:
-            stopped = Failure(FailureKind.PREEMPTED, "The agent stopped the attempt.")
-            _fail(run, index, _with_failure(finish, A.FAILED, finish.failure or stopped), now, effects)
+            stopped = finish.failure or Failure(FailureKind.PREEMPTED, "The agent stopped the attempt.")
+            stopped = replace(stopped, kind=FailureKind.PREEMPTED)
+            _fail(run, index, replace(finish, state=A.FAILED, output=None, failure=stopped), now, effects)
         case A.FAILED | A.TIMED_OUT:
-            unsaid = Failure(FailureKind.INTERNAL, "The agent gave no reason.")
-            _fail(run, index, _with_failure(finish, finish.state, finish.failure or unsaid), now, effects)
+            kind = FailureKind.INTERNAL if finish.state is A.FAILED else FailureKind.TIMEOUT_RUN
+            failure = finish.failure or Failure(kind, "The agent gave no reason.")
+            _fail(run, index, replace(finish, output=None, failure=failure), now, effects)
         case _:
             raise IllegalTransitionError(f"No agent may report an attempt as {finish.state}.")
     return Answer.ACCEPTED
@@ -246,7 +249,7 @@ def cancel(run: Run, reason: str, now: datetime, effects: Effects) -> bool:
         _cancel_waiting(run, effects)
         _end_run(run, R.CANCELLED, now, effects)
         return True
-    if run.state is not R.RUNNING:
+    if run.state not in (R.RUNNING, R.PAUSED):
         return False
     _stop(run, R.CANCELLED, reason, now, effects)
     return True
@@ -299,15 +302,16 @@ def _delay(run: Run, index: int, finish: Finish, kind: FailureKind) -> float | N
     delay = next_delay(policy, tries, kind, jitter)
     if delay is None or finish.no_retry:
         return None
-    return delay if finish.retry_after is None else finish.retry_after
+    return delay if finish.retry_after is None else min(max(0.0, finish.retry_after), LONGEST_WAIT)
 
 
 def _end_attempt(
     run: Run, index: int, finish: Finish, now: datetime, effects: Effects, retry_at: datetime | None = None
 ) -> None:
-    attempt = run.attempts.pop(index)
+    attempt = run.attempts[index]
     if finish.state not in ATTEMPT_TRANSITIONS.get(attempt.state, ()):
         raise IllegalTransitionError(f"An attempt goes not from {attempt.state} to {finish.state}.")
+    del run.attempts[index]
     effects.attempts_ended.append(
         AttemptEnded(
             run_id=run.run_id,
@@ -333,10 +337,15 @@ def _end_attempt(
 def _end(run: Run, index: int, state: TaskRunState, now: datetime, effects: Effects) -> None:
     """End a task run, judge those behind it, and end the run with its last one."""
     _settle(run, index, state, effects)
-    fallen = [index]
-    while fallen:
-        fallen += _tell_children(run, fallen.pop(), now, effects)
+    spread(run, index, now, effects)
     finish_run_if_done(run, now, effects)
+
+
+def spread(run: Run, index: int, now: datetime, effects: Effects) -> None:
+    """Judge the task runs behind one that ended, and those behind what that ends."""
+    fallen = deque([index])
+    while fallen:
+        fallen += _tell_children(run, fallen.popleft(), now, effects)
 
 
 def _settle(run: Run, index: int, state: TaskRunState, effects: Effects) -> None:
@@ -455,17 +464,3 @@ def _current(run: Run, speaker: Speaker) -> LiveAttempt | None:
     ):
         return None
     return attempt
-
-
-def _with_failure(finish: Finish, state: AttemptState, failure: Failure) -> Finish:
-    return Finish(
-        state,
-        finish.started_at,
-        None,
-        failure,
-        finish.no_retry,
-        finish.retry_after,
-        finish.log,
-        finish.log_bytes,
-        finish.blobs,
-    )

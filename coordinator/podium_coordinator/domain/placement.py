@@ -39,7 +39,8 @@ class Seat:
     memory_used: int = 0
 
     def take(self, run_id: UUID, index: int, needs: SchedulingClass) -> None:
-        """Hold an attempt."""
+        """Hold an attempt, in place of any earlier one of the same task run."""
+        self.release(run_id, index)
         self.live[run_id, index] = needs
         self.cpu_used += needs.cpu_millis
         self.memory_used += needs.memory_bytes
@@ -63,8 +64,8 @@ class Seat:
         """Whether one more such attempt may be sent, given `window` times the agent's capacity."""
         return (
             len(self.live) < MOST_LIVE_ATTEMPTS
-            and self.cpu_used + needs.cpu_millis <= self.cpu_millis * window
-            and self.memory_used + needs.memory_bytes <= self.memory_bytes * window
+            and (needs.cpu_millis == 0 or self.cpu_used + needs.cpu_millis <= self.cpu_millis * window)
+            and (needs.memory_bytes == 0 or self.memory_used + needs.memory_bytes <= self.memory_bytes * window)
         )
 
     @property
@@ -85,7 +86,7 @@ class Placement:
 
 
 class ReadyQueue:
-    """Ready task runs by scheduling class, then by run, in the order they became ready."""
+    """Ready task runs by scheduling class, then by run, in the order they became ready. No class or run is kept empty."""
 
     def __init__(self) -> None:
         self._classes: dict[SchedulingClass, OrderedDict[UUID, tuple[Run, deque[int]]]] = {}
@@ -98,7 +99,7 @@ class ReadyQueue:
         turns[run.run_id][1].append(index)
 
     def classes(self) -> list[SchedulingClass]:
-        """Return the classes something may wait in, highest priority first."""
+        """Return the classes something may wait in: highest priority first, then those that were served longest ago."""
         return sorted(self._classes, key=lambda needs: -needs.priority)
 
     def pop(self, needs: SchedulingClass) -> tuple[Run, int] | None:
@@ -111,9 +112,10 @@ class ReadyQueue:
                 turns.move_to_end(run_id)
             else:
                 del turns[run_id]
+            if not turns:
+                del self._classes[needs]
             if run.state is RunState.RUNNING and run.state_of(index) is TaskRunState.SCHEDULED:
                 return run, index
-        self._classes.pop(needs, None)
         return None
 
     def push_front(self, needs: SchedulingClass, run: Run, index: int) -> None:
@@ -123,6 +125,12 @@ class ReadyQueue:
             turns[run.run_id] = (run, deque())
         turns[run.run_id][1].appendleft(index)
         turns.move_to_end(run.run_id, last=False)
+
+    def serve_last(self, needs: SchedulingClass) -> None:
+        """Let the other classes of the same priority go before this one from now on."""
+        turns = self._classes.pop(needs, None)
+        if turns is not None:
+            self._classes[needs] = turns
 
     def discard(self, run_id: UUID) -> None:
         """Forget all that waits of a run."""
@@ -141,7 +149,8 @@ Window = Callable[[Run, int], float]
 def place(queue: ReadyQueue, seats: Iterable[Seat], window: Window, most: int) -> Iterator[Placement]:
     """Yield up to `most` placements; the caller makes each true before asking for the next.
 
-    Least loaded agents first. A class nothing has room for is passed over: smaller tasks behind it may go.
+    Least loaded agents first, of equally loaded ones that with the fewest attempts. A class nothing has room for is
+    passed over: smaller tasks behind it may go. Classes of one priority take turns at going first, call by call.
     """
     seats = [seat for seat in seats if seat.open]
     for needs in queue.classes():
@@ -155,7 +164,7 @@ def place(queue: ReadyQueue, seats: Iterable[Seat], window: Window, most: int) -
 def _place_class(
     queue: ReadyQueue, needs: SchedulingClass, seats: list[Seat], window: Window, most: int
 ) -> Iterator[Placement]:
-    heap = [(seat.load, order, seat) for order, seat in enumerate(seats) if seat.could_ever_fit(needs)]
+    heap = [(seat.load, len(seat.live), order, seat) for order, seat in enumerate(seats) if seat.could_ever_fit(needs)]
     heapq.heapify(heap)
     while heap and most > 0 and (taken := queue.pop(needs)) is not None:
         run, index = taken
@@ -164,14 +173,15 @@ def _place_class(
             queue.push_front(needs, run, index)
             return
         most -= 1
+        queue.serve_last(needs)
         yield Placement(run, index, seat)
-        heapq.heapreplace(heap, (seat.load, heap[0][1], seat))
+        heapq.heapreplace(heap, (seat.load, len(seat.live), heap[0][2], seat))
 
 
-def _with_room(heap: list[tuple[float, int, Seat]], needs: SchedulingClass, window: float) -> Seat | None:
+def _with_room(heap: list[tuple[float, int, int, Seat]], needs: SchedulingClass, window: float) -> Seat | None:
     """Return the least loaded agent with room, left at the top of the heap; full ones are dropped from it."""
     while heap:
-        if heap[0][2].room(needs, window):
-            return heap[0][2]
+        if heap[0][3].room(needs, window):
+            return heap[0][3]
         heapq.heappop(heap)
     return None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from podium_coordinator.domain.graph import Graph
-from podium_coordinator.domain.lifecycle import BAD, apply_verdict, column, finish_run_if_done, ready
+from podium_coordinator.domain.lifecycle import BAD, apply_verdict, column, finish_run_if_done, ready, spread
 from podium_coordinator.domain.records import AttemptRecord, RunRecord, TaskRunEnded
 from podium_coordinator.domain.retry import Tries, charge
 from podium_coordinator.domain.rules import judge
@@ -124,5 +124,5 @@ def _resume(run: Run, attempts: Iterable[AttemptRecord], now: datetime, effects:
             continue
         if run.numbers[index]:
             ready(run, index, effects)  # taken back: it was ready once
-        else:
-            apply_verdict(run, index, judge(run.graph.rule(index), run.tally(index)), now, effects)
+        elif apply_verdict(run, index, judge(run.graph.rule(index), run.tally(index)), now, effects):
+            spread(run, index, now, effects)

@@ -7,7 +7,7 @@ elements of mapped tasks will follow behind them, which is why code asks `task_o
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from uuid import UUID
 
@@ -170,3 +170,8 @@ class Effects:
     stops: list[StopAttempt] = field(default_factory=list)
     released: list[Released] = field(default_factory=list)
     changed: list[tuple[Run, int]] = field(default_factory=list)
+
+    def merge(self, other: Effects) -> None:
+        """Add what other steps decided."""
+        for part in fields(self):
+            getattr(self, part.name).extend(getattr(other, part.name))

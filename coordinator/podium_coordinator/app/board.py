@@ -1,0 +1,151 @@
+"""All a shard's owner knows: runs, agents, what is ready. The shard loop alone changes it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from podium_coordinator.app.events import AgentLink, AttemptName, Order
+from podium_coordinator.app.live import LiveRun
+from podium_coordinator.domain.fleet import Agent, Fleet
+from podium_coordinator.domain.lifecycle import Speaker, assign
+from podium_coordinator.domain.placement import ReadyQueue, place
+from podium_coordinator.domain.run import Effects, Run
+from podium_coordinator.domain.states import AttemptState
+
+WORK_AHEAD = 0.06
+"""Seconds of usual work an agent may be sent beyond its capacity."""
+MOST_AHEAD = 64.0
+SHORT = 0.05
+"""Seconds: tasks that usually take longer are never sent ahead."""
+PLACEMENTS_PER_TURN = 2048
+MOST_ENDED_KEPT = 20_000
+
+TokenSource = Callable[[], UUID]
+
+
+@dataclass(slots=True)
+class Board:
+    """The shard in memory: a cache of its rows that the owner can drop and read again."""
+
+    fleet: Fleet = field(default_factory=Fleet)
+    runs: dict[UUID, LiveRun] = field(default_factory=dict)
+    queue: ReadyQueue = field(default_factory=ReadyQueue)
+    ended: OrderedDict[UUID, None] = field(default_factory=OrderedDict)
+    """Runs that ended lately: a row read before that must not bring one back."""
+    links: dict[UUID, AgentLink] = field(default_factory=dict)
+    accepted: set[tuple[UUID, int, int]] = field(default_factory=set)
+    """(run, task run, number) of live attempts whose agent said that it has them."""
+    recalled: set[tuple[UUID, int, int]] = field(default_factory=set)
+    """(run, task run, number) of live attempts that were asked back."""
+
+    def forget(self, run_id: UUID) -> None:
+        """Let go of a run that ended."""
+        self.queue.discard(run_id)
+        del self.runs[run_id]
+        self.ended[run_id] = None
+        if len(self.ended) > MOST_ENDED_KEPT:
+            self.ended.popitem(last=False)
+
+    def find(self, name: AttemptName) -> tuple[LiveRun, int] | None:
+        """Return the run and task run an attempt's name speaks of, if the run is under way."""
+        live = self.runs.get(name.run_id)
+        index = live.run.index_of(name.task, name.map_index) if live else None
+        return None if live is None or index is None else (live, index)
+
+    def speaker(self, name: AttemptName, agent_id: UUID, index: int) -> Speaker:
+        """Return who speaks."""
+        return Speaker(index, name.number, name.token, agent_id)
+
+    def agent_name(self, agent_id: UUID) -> str:
+        """Return an agent's name; empty if it is not known."""
+        agent = self.fleet.agents.get(agent_id)
+        return agent.seat.name if agent else ""
+
+    def release(self, effects: Effects) -> None:
+        """Let agents go of attempts that ended."""
+        for released in effects.released:
+            attempt = released.attempt
+            agent = self.fleet.agents.get(attempt.agent_id)
+            if agent is not None:
+                agent.seat.release(released.run_id, released.index)
+            key = (released.run_id, released.index, attempt.number)
+            self.accepted.discard(key)
+            self.recalled.discard(key)
+
+    def keep_outputs(self, effects: Effects) -> None:
+        """Hold results for the tasks behind them, which may be ordered in this very turn."""
+        for ended in effects.attempts_ended:
+            if ended.closes:
+                self.runs[ended.run_id].keep_output(ended)
+
+    def enqueue(self, effects: Effects) -> None:
+        """Queue what became ready."""
+        for run, index in effects.ready:
+            self.queue.push(run, index)
+        effects.ready.clear()
+
+    def hold(self, live: LiveRun, now: float) -> None:
+        """Book the live attempts of a run that was read back on their agents."""
+        for index, attempt in live.run.attempts.items():
+            agent = self.fleet.expect(attempt.agent_id, "", now)
+            agent.seat.take(live.run_id, index, live.compiled.graph.scheduling_class(live.run.task_of(index)))
+            self.accepted.add((live.run_id, index, attempt.number))
+
+    def fill(self, new_token: TokenSource, now: datetime, effects: Effects) -> list[Order]:
+        """Give ready task runs to agents with room."""
+        orders = []
+        for placement in place(self.queue, self.fleet.seats(), self._window, PLACEMENTS_PER_TURN):
+            run, index, seat = placement.run, placement.index, placement.seat
+            attempt = assign(run, index, new_token(), seat.agent_id, now, effects)
+            seat.take(run.run_id, index, run.graph.scheduling_class(run.task_of(index)))
+            live = self.runs[run.run_id]
+            orders.append(Order(live, index, attempt, self._inputs(live, index)))
+        return orders
+
+    def _inputs(self, live: LiveRun, index: int) -> tuple[tuple[str, bytes], ...]:
+        graph = live.compiled.graph
+        parents = graph.inputs.get(live.run.task_of(index), ())
+        return tuple((graph.keys[parent], live.outputs.get(parent, b"")) for parent in parents)
+
+    def _window(self, run: Run, index: int) -> float:
+        """Short tasks are sent ahead of capacity, so that an agent has its next one at hand."""
+        task = run.task_of(index)
+        usual = self.runs[run.run_id].compiled.durations.usual(run.graph.action_of[task])
+        return 1.0 if usual > SHORT else 1.0 + min(MOST_AHEAD, WORK_AHEAD / max(usual, 1e-6))
+
+    def recall(self, now: datetime, after: float) -> list[tuple[Agent, AttemptName]]:
+        """Choose unstarted attempts to take back for agents with nothing to do.
+
+        Args:
+            now: The present.
+            after: Seconds an attempt must have waited at its agent.
+        """
+        idle = any(seat.load < 1.0 for seat in self.fleet.seats())
+        if self.queue or not idle:
+            return []
+        chosen = []
+        for agent in self.fleet.agents.values():
+            if agent.seat.load <= 1.0 or agent.agent_id not in self.links:
+                continue
+            waiting = self._unstarted(agent, now, after)
+            chosen += [(agent, name) for name in waiting[len(waiting) // 2 :]]
+        return chosen
+
+    def _unstarted(self, agent: Agent, now: datetime, after: float) -> list[AttemptName]:
+        names = []
+        for run_id, index in agent.seat.live:
+            live = self.runs.get(run_id)
+            attempt = live.run.attempts.get(index) if live else None
+            if live is None or attempt is None or attempt.state is not AttemptState.ASSIGNED:
+                continue
+            waited = (now - attempt.assigned_at).total_seconds()
+            if waited >= after and (run_id, index, attempt.number) not in self.recalled:
+                run = live.run
+                names.append(
+                    AttemptName(run_id, run.task_of(index), run.map_index_of(index), attempt.number, attempt.token)
+                )
+        return names

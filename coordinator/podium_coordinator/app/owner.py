@@ -1,0 +1,267 @@
+"""Owns the shard whenever this process can: acquire, read back, run the loop, and again when that ends.
+
+Whatever ends the loop (a lost epoch, a commit whose outcome is unknown, a fault of ours), the answer is the same:
+forget everything, take a new epoch, read the rows. Only cancellation ends the owner itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+
+from podium.errors import NoOwnerError, OverloadedError, UnavailableError
+from podium_coordinator.app.catalog import Catalog
+from podium_coordinator.app.events import CancelAsked, RunArrived
+from podium_coordinator.app.shard import BatchJournal, Rhythm, Shard
+from podium_coordinator.app.takeover import expect_agents, just_submitted, read_back
+from podium_coordinator.app.tasks import Tasks
+from podium_coordinator.app.watch import Subscription
+from podium_coordinator.domain.fleet import Agent
+from podium_coordinator.domain.records import RunRecord, TaskRunRecord
+from podium_coordinator.domain.states import RunState, TaskRunState
+from podium_coordinator.store import runs
+from podium_coordinator.store.errors import FencedError
+from podium_coordinator.store.journal import Batch
+from podium_coordinator.store.leadership import Leadership
+from podium_coordinator.store.pools import Pool
+
+log = structlog.get_logger(__name__)
+
+MOST_RUNS = 10_000
+"""Runs in memory; others wait in the database."""
+SWEEP_INTERVAL = 60.0
+"""Seconds after which a lost hint is found again."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
+SNAPSHOT_PAGE = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """What the owner reads and writes through."""
+
+    leadership: Leadership
+    journal: BatchJournal
+    pool: Pool
+    catalog: Catalog
+
+
+class Owner:
+    """The life of this process's ownership of one shard; to the API, the shard itself."""
+
+    def __init__(
+        self, number: int, stores: Stores, rhythm: Rhythm, lease: float, revive: Callable[[], Awaitable[None]]
+    ) -> None:
+        """`revive` is called before each try to acquire: it restarts an embedded database that has died."""
+        self._number = number
+        self._stores = stores
+        self._rhythm = rhythm
+        self._lease = lease
+        self._revive = revive
+        self._shard: Shard | None = None
+        self._tasks = Tasks()
+        self._sweeping = False
+        self._sweep_again = False
+        self._backlog = False
+        self._agents_version = 0
+        self._agents_news = asyncio.Condition()
+        self.took_over = asyncio.Event()
+
+    # Owning.
+
+    async def run(self) -> None:
+        """Own the shard, again and again, until cancelled."""
+        pause = FIRST_PAUSE
+        try:
+            while True:
+                try:
+                    await self._revive()
+                    epoch = await self._stores.leadership.acquire()
+                    pause = FIRST_PAUSE
+                    await self._own(epoch)
+                except UnavailableError as error:
+                    log.warning("ownership_ended", reason=error.reason, error=error.message)
+                except Exception:
+                    log.exception("ownership_failed")
+                await asyncio.sleep(pause)
+                pause = min(LONGEST_PAUSE, 2 * pause)
+        finally:
+            await self._tasks.close()
+            await self._stores.leadership.release()
+
+    async def _own(self, epoch: int) -> None:
+        shard = Shard(epoch, self._stores.journal, self._snapshot, self._rhythm)
+        shard.committed = self._committed
+        log.info("shard_acquired", shard=self._number, epoch=epoch)
+        await expect_agents(shard, self._stores.pool)
+        await self._read_back(shard)
+        loop = self._tasks.start(shard.run(), "shard")
+        renewals = self._tasks.start(self._renew(shard), "lease")
+        sweeps = self._tasks.start(self._sweep_now_and_then(), "sweep")
+        self._shard = shard
+        self.took_over.set()
+        try:
+            await loop
+        finally:
+            self._shard = None
+            self.took_over.clear()
+            for task in (loop, renewals, sweeps):
+                task.cancel()
+
+    async def _read_back(self, shard: Shard) -> None:
+        async with self._stores.pool.connection() as conn:
+            records = await runs.unfinished_runs(conn, self._number)
+        records.sort(key=lambda record: record.state is RunState.QUEUED)
+        self._backlog = len(records) > MOST_RUNS
+        for record in records[:MOST_RUNS]:
+            shard.tell(await read_back(record, self._stores.pool, self._stores.catalog))
+
+    async def _renew(self, shard: Shard) -> None:
+        """Keep the lease; when it cannot be kept, end the loop before another may take over."""
+        loop = asyncio.get_running_loop()
+        kept = loop.time()
+        while True:
+            await asyncio.sleep(self._lease / 3)
+            try:
+                if not await self._stores.leadership.renew():
+                    shard.stop(FencedError("Another coordinator has taken the shard over."))
+                    return
+                kept = loop.time()
+            except UnavailableError as error:
+                log.warning("lease_not_renewed", error=error.message)
+                if loop.time() - kept > self._lease * 0.8:
+                    shard.stop(FencedError("The lease could not be renewed in time."))
+                    return
+
+    def _committed(self, batch: Batch) -> None:
+        if batch.runs_ended and self._backlog:
+            self.wake()
+        if batch.agents_changed:
+            self._agents_version += 1
+            self._tasks.start(self._announce_agents(), "agents")
+
+    async def _announce_agents(self) -> None:
+        async with self._agents_news:
+            self._agents_news.notify_all()
+
+    # Hints from the API.
+
+    @property
+    def owned(self) -> bool:
+        """Whether this process owns the shard now."""
+        return self._shard is not None
+
+    def current(self) -> Shard:
+        """Return the shard; raises NoOwnerError when this process does not own it."""
+        if self._shard is None:
+            raise NoOwnerError("This coordinator does not own the shard; try another, or again.")
+        return self._shard
+
+    def submit(self, record: RunRecord) -> None:
+        """Take up a run that was committed."""
+        shard = self._shard
+        if shard is None:
+            return
+        arrived = just_submitted(record, self._stores.catalog)
+        if arrived is None or len(shard.board.runs) >= MOST_RUNS:
+            self.wake()
+        else:
+            self._hand_over(shard, arrived)
+
+    def _hand_over(self, shard: Shard, event: RunArrived | CancelAsked) -> None:
+        try:
+            shard.tell(event)
+        except (NoOwnerError, OverloadedError):
+            self._backlog = True  # the row is committed: a sweep or the next owner finds it
+
+    def wake(self) -> None:
+        """Look for rows that wait: commands, and runs that nobody has taken up."""
+        if self._sweeping:
+            self._sweep_again = True
+        elif self._shard is not None:
+            self._sweeping = True
+            self._tasks.start(self._sweep(self._shard), "sweep")
+
+    async def _sweep(self, shard: Shard) -> None:
+        try:
+            self._sweep_again = True
+            while self._sweep_again:
+                self._sweep_again = False
+                await self._take_up_waiting(shard)
+                await self._take_up_commands(shard)
+        except UnavailableError as error:
+            log.warning("sweep_failed", error=error.message)
+        finally:
+            self._sweeping = False
+
+    async def _sweep_now_and_then(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_INTERVAL)
+            self.wake()
+
+    async def _take_up_waiting(self, shard: Shard) -> None:
+        room = MOST_RUNS - len(shard.board.runs)
+        async with self._stores.pool.connection() as conn:
+            records = await runs.unfinished_runs(conn, self._number)
+        waiting = [record for record in records if record.run_id not in shard.board.runs]
+        self._backlog = len(waiting) > room
+        for record in waiting[: max(0, room)]:
+            await self._take_up(shard, record)
+
+    async def _take_up(self, shard: Shard, record: RunRecord) -> None:
+        if record.state is RunState.QUEUED and record.run_id not in shard.board.runs:
+            shard.tell(await read_back(record, self._stores.pool, self._stores.catalog))
+
+    async def _take_up_commands(self, shard: Shard) -> None:
+        async with self._stores.pool.connection() as conn:
+            commands = await runs.pending_commands(conn, self._number)
+            for command in commands:
+                record = await runs.get_run(conn, command.run_id)
+                if record is not None:
+                    await self._take_up(shard, record)
+                shard.tell(CancelAsked(command.command_id, command.run_id, command.reason))
+
+    # What the API sees.
+
+    async def subscribe(self, run_id: UUID, run_only: bool) -> Subscription | None:
+        """Watch a run that is under way here; None when it is not."""
+        live = self._shard.board.runs.get(run_id) if self._shard else None
+        if live is None or self._shard is None:
+            return None
+        return self._shard.watchers.subscribe(live.record, live.counts, run_only)
+
+    async def _snapshot(self, run_id: UUID) -> tuple[TaskRunRecord, ...]:
+        records: list[TaskRunRecord] = []
+        async with self._stores.pool.connection() as conn:
+            while True:
+                page = await runs.list_task_runs(conn, run_id, records[-1].task if records else -1, SNAPSHOT_PAGE)
+                records += page
+                if len(page) < SNAPSHOT_PAGE:
+                    break
+        return tuple(records)
+
+    def ready(self, run_id: UUID) -> frozenset[int]:
+        """Return the tasks of a run under way here that wait for capacity."""
+        live = self._shard.board.runs.get(run_id) if self._shard else None
+        if live is None:
+            return frozenset()
+        run = live.run
+        return frozenset(i for i in range(len(run.states)) if run.state_of(i) is TaskRunState.SCHEDULED)
+
+    def counts(self, run_id: UUID) -> dict[TaskRunState, int] | None:
+        """Return how the task runs of a run under way here stand, as committed; None when it is not here."""
+        live = self._shard.board.runs.get(run_id) if self._shard else None
+        return live.counts if live else None
+
+    def agents(self) -> list[Agent]:
+        """Return the agents as this owner sees them; none when it owns nothing."""
+        return list(self._shard.board.fleet.agents.values()) if self._shard else []
+
+    async def agents_changed(self, version: int) -> int:
+        """Wait until agents have changed since `version`; return the version now."""
+        async with self._agents_news:
+            await self._agents_news.wait_for(lambda: self._agents_version > version)
+        return self._agents_version

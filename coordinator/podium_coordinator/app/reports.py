@@ -1,0 +1,213 @@
+"""What agents say, applied to the board.
+
+On every connect both sides reconcile. For each attempt the agent holds the answer is keep or stop. For each attempt the
+board thinks the agent has and that it does not hold, there are two cases. The agent said once that it has it: then it
+is lost. It never did: then the order never arrived, and the attempt is taken back at no cost.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+import structlog
+
+from podium.errors import AgentNameTakenError
+from podium_coordinator.app.board import Board
+from podium_coordinator.app.events import AgentHello, AgentSaid, AttemptName, Held, LinkClosed, Replies
+from podium_coordinator.domain.fleet import Agent
+from podium_coordinator.domain.lifecycle import (
+    Answer,
+    Finish,
+    lose,
+    report_finished,
+    report_returned,
+    report_started,
+)
+from podium_coordinator.domain.placement import Seat
+from podium_coordinator.domain.records import AgentChanged, AgentRecord
+from podium_coordinator.domain.run import Effects
+from podium_coordinator.domain.states import AgentState, RunState
+
+log = structlog.get_logger(__name__)
+
+CAME_BACK_WITHOUT = "The agent came back without it."
+
+
+def hello(
+    board: Board, event: AgentHello, instant: float, now: datetime, effects: Effects, replies: Replies
+) -> AgentChanged | None:
+    """Begin an agent's session; None if it was refused."""
+    if _name_taken(board, event):
+        event.link.close(
+            AgentNameTakenError(
+                f"Another agent is connected as {event.name!r}; give this one another name.", name=event.name
+            )
+        )
+        return None
+    _end_earlier_session(board, event)
+    agent = _seated(board, event, instant)
+    board.fleet.connect(agent, instant)
+    board.links[event.agent_id] = event.link
+    agent.host, agent.connected_at, agent.last_heard_at = event.host, now, now
+    replies.welcomed.append(event.link)
+    _reconcile(board, agent, event, now, effects, replies)
+    return AgentChanged(agent_record(agent, now))
+
+
+def _name_taken(board: Board, event: AgentHello) -> bool:
+    return any(
+        agent.seat.name == event.name and agent.agent_id != event.agent_id and agent.agent_id in board.links
+        for agent in board.fleet.agents.values()
+    )
+
+
+def _end_earlier_session(board: Board, event: AgentHello) -> None:
+    earlier = board.links.pop(event.agent_id, None)
+    if earlier is not None and earlier is not event.link:
+        earlier.close(AgentNameTakenError(f"Agent {event.name!r} opened another session.", name=event.name))
+
+
+def _seated(board: Board, event: AgentHello, instant: float) -> Agent:
+    agent = board.fleet.expect(event.agent_id, event.name, instant)
+    known = agent.seat
+    agent.seat = Seat(
+        event.agent_id,
+        event.name,
+        event.cpu_millis,
+        event.memory_bytes,
+        event.labels,
+        live=known.live,
+        cpu_used=known.cpu_used,
+        memory_used=known.memory_used,
+    )
+    return agent
+
+
+def _reconcile(
+    board: Board, agent: Agent, event: AgentHello, now: datetime, effects: Effects, replies: Replies
+) -> None:
+    held: dict[tuple[UUID, int, int], Held] = {}
+    for item in event.held:
+        found = board.find(item.name)
+        attempt = found[0].run.attempts.get(found[1]) if found else None
+        if found is None or attempt is None or attempt.token != item.name.token:
+            replies.stale.append((event.link, item.name))
+        else:
+            held[item.name.run_id, found[1], item.name.number] = item
+    for run_id, index in list(agent.seat.live):
+        live = board.runs[run_id]
+        attempt = live.run.attempts[index]
+        key = (run_id, index, attempt.number)
+        board.recalled.discard(key)
+        item_held = held.get(key)
+        name = _name(board, run_id, index)
+        speaker = board.speaker(name, agent.agent_id, index)
+        if item_held is None and key in board.accepted:
+            lose(live.run, index, CAME_BACK_WITHOUT, now, effects)
+        elif item_held is None:
+            if report_returned(live.run, speaker, now, effects) is Answer.STALE:
+                lose(live.run, index, CAME_BACK_WITHOUT, now, effects)
+        else:
+            board.accepted.add(key)
+            if item_held.started_at is not None:
+                report_started(live.run, speaker, item_held.started_at, effects)
+            if live.run.state is RunState.CANCELLING:
+                replies.cancels.append((event.link, name))
+
+
+def _name(board: Board, run_id: UUID, index: int) -> AttemptName:
+    run = board.runs[run_id].run
+    attempt = run.attempts[index]
+    return AttemptName(run_id, run.task_of(index), run.map_index_of(index), attempt.number, attempt.token)
+
+
+def said(
+    board: Board, event: AgentSaid, instant: float, now: datetime, effects: Effects, replies: Replies
+) -> AgentChanged | None:
+    """Apply an agent's reports; returns a row if the agent's own standing changed."""
+    if board.links.get(event.agent_id) is not event.link:
+        return None
+    agent = board.fleet.agents[event.agent_id]
+    changed = board.fleet.hear(agent, instant)
+    agent.last_heard_at = now
+    if event.draining and not agent.draining:
+        board.fleet.drain(agent)
+        changed = True
+    _accepted(board, event)
+    for name, at in event.started:
+        found = board.find(name)
+        if found:
+            report_started(found[0].run, board.speaker(name, event.agent_id, found[1]), at, effects)
+    for name, finish, seconds in event.finished:
+        _finished(board, event, name, finish, seconds, now, effects)
+        replies.acknowledged.append((event.link, name))
+    for name in event.returned:
+        found = board.find(name)
+        if found:
+            report_returned(found[0].run, board.speaker(name, event.agent_id, found[1]), now, effects)
+    return AgentChanged(agent_record(agent, now)) if changed else None
+
+
+def _accepted(board: Board, event: AgentSaid) -> None:
+    for name in event.accepted:
+        found = board.find(name)
+        attempt = found[0].run.attempts.get(found[1]) if found else None
+        if found and attempt and attempt.token == name.token:
+            board.accepted.add((name.run_id, found[1], name.number))
+
+
+def _finished(
+    board: Board,
+    event: AgentSaid,
+    name: AttemptName,
+    finish: Finish,
+    seconds: float,
+    now: datetime,
+    effects: Effects,
+) -> None:
+    found = board.find(name)
+    if found is None:
+        return
+    live, index = found
+    answer = report_finished(live.run, board.speaker(name, event.agent_id, index), finish, now, effects)
+    if answer is Answer.STALE:
+        log.info("late_report", run_id=str(name.run_id), task=name.task, attempt=name.number)
+        return
+    live.compiled.durations.note(live.compiled.graph.action_of[live.run.task_of(index)], seconds)
+
+
+def closed(board: Board, event: LinkClosed, now: datetime) -> AgentChanged | None:
+    """Note the end of a session, unless another has taken its place."""
+    if board.links.get(event.agent_id) is not event.link:
+        return None
+    del board.links[event.agent_id]
+    agent = board.fleet.agents[event.agent_id]
+    board.fleet.disconnect(agent)
+    return AgentChanged(agent_record(agent, now))
+
+
+def review(board: Board, instant: float, now: datetime, effects: Effects) -> list[AgentChanged]:
+    """Judge the silence of agents; what lost ones held is lost."""
+    if board.fleet.braked(instant):
+        log.warning("agent_losses_not_declared", reason="more agents are silent than connected")
+    changed = board.fleet.review(instant)
+    for agent in changed:
+        if agent.state is AgentState.LOST:
+            for run_id, index in list(agent.seat.live):
+                reason = f"Agent {agent.seat.name} was not heard from for {board.fleet.terms.lost_after:g} s."
+                lose(board.runs[run_id].run, index, reason, now, effects)
+    return [AgentChanged(agent_record(agent, now)) for agent in changed]
+
+
+def agent_record(agent: Agent, now: datetime) -> AgentRecord:
+    """Return an agent's row."""
+    return AgentRecord(
+        agent.agent_id,
+        agent.seat.name,
+        agent.state,
+        agent.host,
+        agent.draining,
+        agent.connected_at or now,
+        now,
+    )

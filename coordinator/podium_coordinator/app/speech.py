@@ -1,0 +1,129 @@
+"""What the shard loop says once a batch is committed, and what it then forgets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from uuid import UUID
+
+from podium_coordinator.app.board import Board
+from podium_coordinator.app.events import AttemptName, Replies, RetryDue, StartExpired
+from podium_coordinator.app.live import LiveRun, task_run_record
+from podium_coordinator.app.timers import Timers
+from podium_coordinator.app.watch import Watchers
+from podium_coordinator.domain.records import AttemptEnded, TaskRunEnded, TaskRunRecord
+from podium_coordinator.domain.run import Effects
+from podium_coordinator.domain.states import TASK_RUN_TERMINAL, RunState
+
+
+class Speech:
+    """Performs the effects of a committed batch."""
+
+    def __init__(self, board: Board, watchers: Watchers, timers: Timers) -> None:
+        self._board = board
+        self._watchers = watchers
+        self._timers = timers
+
+    def speak(self, effects: Effects, replies: Replies, epoch: int) -> None:
+        """Tell agents and watchers, set timers, let go of what ended."""
+        self._answer_agents(effects, replies, epoch)
+        self._set_timers(effects)
+        self._let_go(effects)
+        self._settle_runs(effects)
+        self._tell_watchers(effects)
+        self._forget(effects)
+
+    def _answer_agents(self, effects: Effects, replies: Replies, epoch: int) -> None:
+        for link in replies.welcomed:
+            link.welcome(epoch)
+        for link, name in replies.stale:
+            link.stale(name)
+        for link, name in replies.cancels:
+            link.cancel(name)
+        for link, name in replies.acknowledged:
+            link.acknowledge(name)
+        for order in replies.orders:
+            to = self._board.links.get(order.attempt.agent_id)
+            if to is not None and order.live.run.attempts.get(order.index) is order.attempt:
+                to.assign(order)
+        for stop in effects.stops:
+            to = self._board.links.get(stop.attempt.agent_id)
+            if to is not None:
+                run = self._board.runs[stop.run_id].run
+                to.cancel(
+                    AttemptName(
+                        stop.run_id,
+                        run.task_of(stop.index),
+                        run.map_index_of(stop.index),
+                        stop.attempt.number,
+                        stop.attempt.token,
+                    )
+                )
+
+    def _set_timers(self, effects: Effects) -> None:
+        for retry in effects.retry_timers:
+            self._timers.after(retry.delay, RetryDue(retry.run_id, retry.index, retry.number))
+        for wait in effects.start_timers:
+            self._timers.after(wait.delay, StartExpired(wait.run_id, wait.index, wait.number))
+
+    def _let_go(self, effects: Effects) -> None:
+        """Drop results that nobody waits for any more."""
+        ended = {
+            (run.run_id, index)
+            for run, index in effects.changed
+            if run.graph.inputs and run.state_of(index) in TASK_RUN_TERMINAL
+        }
+        for run_id, index in ended:
+            self._board.runs[run_id].let_go(index)
+
+    def _settle_runs(self, effects: Effects) -> None:
+        for started in effects.runs_started:
+            live = self._board.runs[started.run_id]
+            live.record = replace(live.record, state=RunState.RUNNING, started_at=started.at)
+        for stopping in effects.runs_cancelling:
+            live = self._board.runs[stopping.run_id]
+            live.record = replace(
+                live.record, state=RunState.CANCELLING, reason=stopping.reason, outcome=stopping.outcome
+            )
+        for ended in effects.runs_ended:
+            live = self._board.runs[ended.run_id]
+            live.record = replace(
+                live.record, state=ended.state, reason=ended.reason, finished_at=ended.at, counts=ended.counts
+            )
+        for run_id in {run.run_id for run, _ in effects.changed}:
+            live = self._board.runs[run_id]
+            live.counts = live.run.tallied()
+
+    def _tell_watchers(self, effects: Effects) -> None:
+        changed: dict[UUID, set[int]] = {}
+        for run, index in effects.changed:
+            if self._watchers.watched(run.run_id):
+                changed.setdefault(run.run_id, set()).add(index)
+        for run_ended in effects.runs_ended:
+            if self._watchers.watched(run_ended.run_id):
+                changed.setdefault(run_ended.run_id, set())
+        ends = _ends(effects) if changed else {}
+        for run_id, indexes in changed.items():
+            live = self._board.runs[run_id]
+            records = [self._record(live, index, ends) for index in sorted(indexes)]
+            self._watchers.tell(live.record, live.counts, records)
+
+    def _record(
+        self, live: LiveRun, index: int, ends: dict[tuple[UUID, int, int], AttemptEnded | TaskRunEnded]
+    ) -> TaskRunRecord:
+        run = live.run
+        ended = ends.get((run.run_id, run.task_of(index), run.map_index_of(index)))
+        attempt = run.attempts.get(index)
+        return task_run_record(live, index, self._board.agent_name(attempt.agent_id) if attempt else "", ended)
+
+    def _forget(self, effects: Effects) -> None:
+        for ended in effects.runs_ended:
+            self._board.forget(ended.run_id)
+
+
+def _ends(effects: Effects) -> dict[tuple[UUID, int, int], AttemptEnded | TaskRunEnded]:
+    ends: dict[tuple[UUID, int, int], AttemptEnded | TaskRunEnded] = {}
+    for row in effects.attempts_ended:
+        ends[row.run_id, row.task, row.map_index] = row
+    for end in effects.task_runs_ended:
+        ends[end.run_id, end.task, end.map_index] = end
+    return ends
