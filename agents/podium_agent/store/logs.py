@@ -35,7 +35,7 @@ class LogWriter:
     """Writes one attempt's log within its quotas, in bytes; never raises for a full or broken disk."""
 
     def __init__(self, path: Path, head: int, tail: int) -> None:
-        self._path = path
+        self.path = path
         self._head, self._tail = head, tail
         self._written = 0
         self._descriptor = -1
@@ -76,7 +76,7 @@ class LogWriter:
             os.close(self._descriptor)
             self._descriptor = -1
         if self._segment:
-            complete(self._path, self._tail)
+            complete(self.path, self._tail)
 
     def _remember(self, records: bytes) -> None:
         if self._small is None:
@@ -88,7 +88,7 @@ class LogWriter:
 
     def _store(self, records: bytes) -> None:
         if self._written == 0:
-            self._descriptor = os.open(self._path, WRITE_FLAGS, 0o600)
+            self._descriptor = os.open(self.path, WRITE_FLAGS, 0o600)
         if not self._segment and self._written + len(records) <= self._head:
             write_all(self._descriptor, records)
         else:
@@ -99,7 +99,7 @@ class LogWriter:
         if not self._segment or len(records) > self._segment_left:
             os.close(self._descriptor)
             self._descriptor = -1
-            path = tail_path(self._path, self._segment % 2)
+            path = tail_path(self.path, self._segment % 2)
             self._descriptor = os.open(path, WRITE_FLAGS | os.O_TRUNC, 0o600)
             write_all(self._descriptor, BEFORE.pack(self._written))
             self._segment += 1
