@@ -86,7 +86,7 @@ class Placement:
 
 
 class ReadyQueue:
-    """Ready task runs by scheduling class, then by run, in the order they became ready. No class or run is kept empty."""
+    """Ready task runs by scheduling class, then by run, in the order they became ready. Nothing in it is empty."""
 
     def __init__(self) -> None:
         self._classes: dict[SchedulingClass, OrderedDict[UUID, tuple[Run, deque[int]]]] = {}

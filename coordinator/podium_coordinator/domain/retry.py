@@ -13,8 +13,6 @@ from podium_coordinator.domain.states import INFRASTRUCTURE, FailureKind
 
 INFRASTRUCTURE_BUDGET = 3
 JITTER = 0.25
-LONGEST_WAIT = 30 * 86_400.0
-"""Seconds: what a task may choose at most as the wait before its next try."""
 NEVER_RETRIED = frozenset({FailureKind.REJECTED_INPUT, FailureKind.CANCELLED, FailureKind.TIMEOUT_START})
 
 
