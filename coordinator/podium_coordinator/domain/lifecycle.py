@@ -27,7 +27,7 @@ from podium_coordinator.domain.records import (
     RunStarted,
     TaskRunEnded,
 )
-from podium_coordinator.domain.retry import Tries, charge, next_delay
+from podium_coordinator.domain.retry import LONGEST_WAIT, Tries, charge, next_delay
 from podium_coordinator.domain.rules import Verdict, judge
 from podium_coordinator.domain.run import (
     CODES,
@@ -302,7 +302,7 @@ def _delay(run: Run, index: int, finish: Finish, kind: FailureKind) -> float | N
     delay = next_delay(policy, tries, kind, jitter)
     if delay is None or finish.no_retry:
         return None
-    return delay if finish.retry_after is None else finish.retry_after
+    return min(delay if finish.retry_after is None else finish.retry_after, LONGEST_WAIT)
 
 
 def _end_attempt(

@@ -13,6 +13,8 @@ from podium_coordinator.domain.states import INFRASTRUCTURE, FailureKind
 
 INFRASTRUCTURE_BUDGET = 3
 JITTER = 0.25
+LONGEST_WAIT = 100 * 365 * 86_400.0
+"""Seconds: a longer wait would lead beyond the dates there are."""
 NEVER_RETRIED = frozenset({FailureKind.REJECTED_INPUT, FailureKind.CANCELLED, FailureKind.TIMEOUT_START})
 
 
