@@ -43,28 +43,40 @@ class Child:
 
 async def start(name: str, command: Sequence[str], sink: Sink) -> Child:
     """Start a server in a process group of its own, so that Ctrl-C reaches only its parent."""
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        env={**os.environ, VARIABLE: str(os.getpid())},
-        process_group=0,
-        limit=_LONGEST_LINE,
+    heard, written = os.pipe()
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=written,
+            stderr=written,
+            env={**os.environ, VARIABLE: str(os.getpid())},
+            process_group=0,
+        )
+    except BaseException:
+        os.close(heard)
+        raise
+    finally:
+        os.close(written)
+    return Child(name, process, asyncio.create_task(_follow(name, process, heard, sink), name=f"follow {name}"))
+
+
+async def _follow(name: str, process: asyncio.subprocess.Process, heard: int, sink: Sink) -> int:
+    stream = asyncio.StreamReader(_LONGEST_LINE)
+    pipe = os.fdopen(heard, "rb")
+    transport, _ = await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(stream), pipe
     )
-    return Child(name, process, asyncio.create_task(_follow(name, process, sink), name=f"follow {name}"))
-
-
-async def _follow(name: str, process: asyncio.subprocess.Process, sink: Sink) -> int:
-    if process.stdout is None:
-        raise AssertionError("the child was started with a pipe")
-    listening = asyncio.create_task(_listen(name, process.stdout, sink), name=f"listen to {name}")
+    listening = asyncio.create_task(_listen(name, stream, sink), name=f"listen to {name}")
     try:
         code = await process.wait()
         # What it left running may hold the pipe open for good.
-        await asyncio.wait({listening}, timeout=LAST_WORDS)
+        done, _ = await asyncio.wait({listening}, timeout=LAST_WORDS)
+        for listened in done:
+            listened.result()
     finally:
         listening.cancel()
+        transport.close()
     return code
 
 
