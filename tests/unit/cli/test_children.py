@@ -123,7 +123,8 @@ def test_a_server_drains_when_the_process_that_started_it_is_killed(tmp_path: Pa
     starter = tmp_path / "starter.py"
     starter.write_text(
         "import os, signal, subprocess, sys\n"
-        f"subprocess.Popen([sys.executable, {str(server)!r}], env={{**os.environ, 'PODIUM_UP_PID': str(os.getpid())}})\n"
+        "os.environ['PODIUM_UP_PID'] = str(os.getpid())\n"
+        f"subprocess.Popen([sys.executable, {str(server)!r}])\n"
         "signal.pause()\n"
     )
     with subprocess.Popen([sys.executable, str(starter)], stdout=subprocess.PIPE, text=True) as process:
