@@ -13,7 +13,7 @@ from podium_coordinator.app.live import LiveRun
 from podium_coordinator.domain.fleet import Agent, Fleet
 from podium_coordinator.domain.lifecycle import Speaker, assign
 from podium_coordinator.domain.placement import ReadyQueue, place
-from podium_coordinator.domain.run import Effects, Run
+from podium_coordinator.domain.run import Effects, LiveAttempt, Run
 from podium_coordinator.domain.states import AttemptState
 
 WORK_AHEAD = 0.06
@@ -25,6 +25,12 @@ PLACEMENTS_PER_TURN = 2048
 MOST_ENDED_KEPT = 20_000
 
 TokenSource = Callable[[], UUID]
+TraceContext = Callable[[bytes, AttemptName], str]
+
+
+def attempt_name(run: Run, index: int, attempt: LiveAttempt) -> AttemptName:
+    """Return how the session names an attempt of a task run."""
+    return AttemptName(run.run_id, run.task_of(index), run.map_index_of(index), attempt.number, attempt.token)
 
 
 @dataclass(slots=True)
@@ -65,9 +71,9 @@ class Board:
         agent = self.fleet.agents.get(agent_id)
         return agent.seat.name if agent else ""
 
-    def release(self, effects: Effects) -> None:
-        """Let agents go of attempts that ended."""
-        for released in effects.released:
+    def release(self, effects: Effects, since: int) -> int:
+        """Let agents go of attempts that ended, all but the first `since`; return how many ended by now."""
+        for released in effects.released[since:]:
             attempt = released.attempt
             agent = self.fleet.agents.get(attempt.agent_id)
             if agent is not None:
@@ -75,6 +81,7 @@ class Board:
             key = (released.run_id, released.index, attempt.number)
             self.accepted.discard(key)
             self.recalled.discard(key)
+        return len(effects.released)
 
     def keep_outputs(self, effects: Effects) -> None:
         """Hold results for the tasks behind them, which may be ordered in this very turn."""
@@ -82,10 +89,13 @@ class Board:
             if ended.closes:
                 self.runs[ended.run_id].keep_output(ended)
 
-    def enqueue(self, effects: Effects) -> None:
+    def enqueue(self, effects: Effects, now: datetime, traced: bool) -> None:
         """Queue what became ready."""
         for run, index in effects.ready:
             self.queue.push(run, index)
+            if traced:
+                ready_at = self.runs[run.run_id].ready_at
+                ready_at[index] = (ready_at.get(index, (now, now))[0], now)
         effects.ready.clear()
 
     def hold(self, live: LiveRun, now: float) -> None:
@@ -95,7 +105,7 @@ class Board:
             agent.seat.take(live.run_id, index, live.compiled.graph.scheduling_class(live.run.task_of(index)))
             self.accepted.add((live.run_id, index, attempt.number))
 
-    def fill(self, new_token: TokenSource, now: datetime, effects: Effects) -> list[Order]:
+    def fill(self, new_token: TokenSource, now: datetime, effects: Effects, traceparent: TraceContext) -> list[Order]:
         """Give ready task runs to agents with room."""
         orders = []
         for placement in place(self.queue, self.fleet.seats(), self._window, PLACEMENTS_PER_TURN):
@@ -103,7 +113,9 @@ class Board:
             attempt = assign(run, index, new_token(), seat.agent_id, now, effects)
             seat.take(run.run_id, index, run.graph.scheduling_class(run.task_of(index)))
             live = self.runs[run.run_id]
-            orders.append(Order(live, index, attempt, self._inputs(live, index)))
+            name = attempt_name(run, index, attempt)
+            context = traceparent(live.record.trace_id, name)
+            orders.append(Order(name, live, index, attempt, self._inputs(live, index), context))
         return orders
 
     def _inputs(self, live: LiveRun, index: int) -> tuple[tuple[str, bytes], ...]:
@@ -144,8 +156,5 @@ class Board:
                 continue
             waited = (now - attempt.assigned_at).total_seconds()
             if waited >= after and (run_id, index, attempt.number) not in self.recalled:
-                run = live.run
-                names.append(
-                    AttemptName(run_id, run.task_of(index), run.map_index_of(index), attempt.number, attempt.token)
-                )
+                names.append(attempt_name(live.run, index, attempt))
         return names

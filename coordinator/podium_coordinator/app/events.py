@@ -28,22 +28,12 @@ class AttemptName:
 class Order:
     """An attempt to execute: everything an assignment is made of."""
 
+    name: AttemptName
     live: LiveRun
     index: int
     attempt: LiveAttempt
     inputs: tuple[tuple[str, bytes], ...]
-
-    @property
-    def name(self) -> AttemptName:
-        """The attempt's name."""
-        run = self.live.run
-        return AttemptName(
-            run.run_id,
-            run.task_of(self.index),
-            run.map_index_of(self.index),
-            self.attempt.number,
-            self.attempt.token,
-        )
+    traceparent: str
 
 
 class AgentLink(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass, field
+from datetime import datetime
 from uuid import UUID
 
 from podium_coordinator.app.catalog import Compiled
@@ -22,6 +23,8 @@ class LiveRun:
     outputs: dict[int, bytes] = field(default_factory=dict)
     wanted: array[int] = field(default_factory=lambda: array("i"))
     counts: dict[TaskRunState, int] = field(default_factory=dict)
+    ready_at: dict[int, tuple[datetime, datetime]] = field(default_factory=dict)
+    """For traced runs: when a task run became ready first, and last."""
 
     @property
     def run_id(self) -> UUID:

@@ -19,17 +19,19 @@ from podium_coordinator.app.events import CancelAsked, RunArrived
 from podium_coordinator.app.shard import BatchJournal, Rhythm, Shard
 from podium_coordinator.app.takeover import expect_agents, just_submitted, read_back
 from podium_coordinator.app.tasks import Tasks
+from podium_coordinator.app.tracing import Tracing
 from podium_coordinator.app.watch import Subscription
 from podium_coordinator.domain.fleet import Agent
 from podium_coordinator.domain.records import RunRecord, TaskRunRecord
 from podium_coordinator.domain.states import RunState, TaskRunState
-from podium_coordinator.store import runs
+from podium_coordinator.store import commands, runs, task_runs
+from podium_coordinator.store.batch import Batch
 from podium_coordinator.store.errors import FencedError
-from podium_coordinator.store.journal import Batch
 from podium_coordinator.store.leadership import Leadership
 from podium_coordinator.store.pools import Pool
+from podium_coordinator.structured_logs import Event
 
-log = structlog.get_logger(__name__)
+log = structlog.stdlib.get_logger(__name__)
 
 MOST_RUNS = 10_000
 """Runs in memory; others wait in the database."""
@@ -47,6 +49,7 @@ class Stores:
     journal: BatchJournal
     pool: Pool
     catalog: Catalog
+    tracing: Tracing
 
 
 class Owner:
@@ -83,9 +86,9 @@ class Owner:
                     pause = FIRST_PAUSE
                     await self._own(epoch)
                 except UnavailableError as error:
-                    log.warning("ownership_ended", reason=error.reason, error=error.message)
+                    log.warning(Event.OWNERSHIP_ENDED, reason=error.reason, error=error.message)
                 except Exception:
-                    log.exception("ownership_failed")
+                    log.exception(Event.OWNERSHIP_BROKE)
                 await asyncio.sleep(pause)
                 pause = min(LONGEST_PAUSE, 2 * pause)
         finally:
@@ -93,9 +96,9 @@ class Owner:
             await self._stores.leadership.release()
 
     async def _own(self, epoch: int) -> None:
-        shard = Shard(epoch, self._stores.journal, self._snapshot, self._rhythm)
+        shard = Shard(epoch, self._stores.journal, self._snapshot, self._rhythm, self._stores.tracing)
         shard.committed = self._committed
-        log.info("shard_acquired", shard=self._number, epoch=epoch)
+        log.info(Event.SHARD_ACQUIRED, shard=self._number, epoch=epoch)
         await expect_agents(shard, self._stores.pool)
         await self._read_back(shard)
         loop = self._tasks.start(shard.run(), "shard")
@@ -131,7 +134,7 @@ class Owner:
                     return
                 kept = loop.time()
             except UnavailableError as error:
-                log.warning("lease_not_renewed", error=error.message)
+                log.warning(Event.LEASE_NOT_RENEWED, error=error.message)
                 if loop.time() - kept > self._lease * 0.8:
                     shard.stop(FencedError("The lease could not be renewed in time."))
                     return
@@ -193,7 +196,7 @@ class Owner:
                 await self._take_up_waiting(shard)
                 await self._take_up_commands(shard)
         except UnavailableError as error:
-            log.warning("sweep_failed", error=error.message)
+            log.warning(Event.SWEEP_FAILED, error=error.message)
         finally:
             self._sweeping = False
 
@@ -217,11 +220,8 @@ class Owner:
 
     async def _take_up_commands(self, shard: Shard) -> None:
         async with self._stores.pool.connection() as conn:
-            commands = await runs.pending_commands(conn, self._number)
-            for command in commands:
-                record = await runs.get_run(conn, command.run_id)
-                if record is not None:
-                    await self._take_up(shard, record)
+            for command in await commands.pending_commands(conn, self._number):
+                await self._take_up(shard, await runs.get_run(conn, command.run_id))
                 shard.tell(CancelAsked(command.command_id, command.run_id, command.reason))
 
     # What the API sees.
@@ -237,7 +237,7 @@ class Owner:
         records: list[TaskRunRecord] = []
         async with self._stores.pool.connection() as conn:
             while True:
-                page = await runs.list_task_runs(conn, run_id, records[-1].task if records else -1, SNAPSHOT_PAGE)
+                page = await task_runs.list_task_runs(conn, run_id, records[-1].task if records else -1, SNAPSHOT_PAGE)
                 records += page
                 if len(page) < SNAPSHOT_PAGE:
                     break

@@ -13,7 +13,7 @@ from uuid import UUID
 import structlog
 
 from podium.errors import AgentNameTakenError
-from podium_coordinator.app.board import Board
+from podium_coordinator.app.board import Board, attempt_name
 from podium_coordinator.app.events import AgentHello, AgentSaid, AttemptName, Held, LinkClosed, Replies
 from podium_coordinator.domain.fleet import Agent
 from podium_coordinator.domain.lifecycle import (
@@ -28,8 +28,9 @@ from podium_coordinator.domain.placement import Seat
 from podium_coordinator.domain.records import AgentChanged, AgentRecord
 from podium_coordinator.domain.run import Effects
 from podium_coordinator.domain.states import AgentState, RunState
+from podium_coordinator.structured_logs import Event
 
-log = structlog.get_logger(__name__)
+log = structlog.stdlib.get_logger(__name__)
 
 CAME_BACK_WITHOUT = "The agent came back without it."
 
@@ -101,7 +102,7 @@ def _reconcile(
         key = (run_id, index, attempt.number)
         board.recalled.discard(key)
         item_held = held.get(key)
-        name = _name(board, run_id, index)
+        name = attempt_name(live.run, index, attempt)
         speaker = board.speaker(name, agent.agent_id, index)
         if item_held is None and key in board.accepted:
             lose(live.run, index, CAME_BACK_WITHOUT, now, effects)
@@ -114,12 +115,6 @@ def _reconcile(
                 report_started(live.run, speaker, item_held.started_at, effects)
             if live.run.state is RunState.CANCELLING:
                 replies.cancels.append((event.link, name))
-
-
-def _name(board: Board, run_id: UUID, index: int) -> AttemptName:
-    run = board.runs[run_id].run
-    attempt = run.attempts[index]
-    return AttemptName(run_id, run.task_of(index), run.map_index_of(index), attempt.number, attempt.token)
 
 
 def said(
@@ -172,7 +167,7 @@ def _finished(
     live, index = found
     answer = report_finished(live.run, board.speaker(name, event.agent_id, index), finish, now, effects)
     if answer is Answer.STALE:
-        log.info("late_report", run_id=str(name.run_id), task=name.task, attempt=name.number)
+        log.info(Event.LATE_REPORT, run_id=str(name.run_id), task=name.task, attempt=name.number)
         return
     live.compiled.durations.note(live.compiled.graph.action_of[live.run.task_of(index)], seconds)
 
@@ -190,7 +185,7 @@ def closed(board: Board, event: LinkClosed, now: datetime) -> AgentChanged | Non
 def review(board: Board, instant: float, now: datetime, effects: Effects) -> list[AgentChanged]:
     """Judge the silence of agents; what lost ones held is lost."""
     if board.fleet.braked(instant):
-        log.warning("agent_losses_not_declared", reason="more agents are silent than connected")
+        log.warning(Event.LOSSES_NOT_DECLARED, reason="more agents are silent than connected")
     changed = board.fleet.review(instant)
     for agent in changed:
         if agent.state is AgentState.LOST:

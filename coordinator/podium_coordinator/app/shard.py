@@ -41,12 +41,13 @@ from podium_coordinator.app.events import (
 )
 from podium_coordinator.app.speech import Speech
 from podium_coordinator.app.timers import Timers
+from podium_coordinator.app.tracing import Tracing
 from podium_coordinator.app.watch import Snapshot, Watchers
 from podium_coordinator.domain import lifecycle
 from podium_coordinator.domain.fleet import Fleet, Terms
 from podium_coordinator.domain.run import Effects
 from podium_coordinator.domain.states import RunState
-from podium_coordinator.store.journal import Batch
+from podium_coordinator.store.batch import Batch
 
 MOST_EVENTS_WAITING = 100_000
 EVENTS_PER_TURN = 4_096
@@ -72,7 +73,7 @@ class Rhythm:
 class Shard:
     """A shard that this process owns, from one epoch's start to its end."""
 
-    def __init__(self, epoch: int, journal: BatchJournal, snapshot: Snapshot, rhythm: Rhythm) -> None:
+    def __init__(self, epoch: int, journal: BatchJournal, snapshot: Snapshot, rhythm: Rhythm, tracing: Tracing) -> None:
         self.epoch = epoch
         self.board = Board(fleet=Fleet(terms=rhythm.terms))
         self.watchers = Watchers(snapshot)
@@ -80,9 +81,10 @@ class Shard:
         self.committed: Callable[[Batch], None] = lambda _: None
         self._journal = journal
         self._rhythm = rhythm
+        self._tracing = tracing
         self._inbox: deque[Event] = deque()
         self._news = asyncio.Event()
-        self._speech = Speech(self.board, self.watchers, self.timers)
+        self._speech = Speech(self.board, self.watchers, self.timers, tracing)
         self._closed = False
         self._reason_to_stop: Exception | None = None
         self._recalling = False
@@ -127,13 +129,13 @@ class Shard:
         """Apply what has arrived, commit, speak."""
         now, instant = datetime.now(UTC), asyncio.get_running_loop().time()
         effects, replies, batch = Effects(), Replies(), Batch()
+        released = 0
         for _ in range(min(len(self._inbox), EVENTS_PER_TURN)):
             self._apply(self._inbox.popleft(), instant, now, effects, replies, batch)
-            self.board.release(effects)
-            effects.released.clear()
+            released = self.board.release(effects, released)
         self.board.keep_outputs(effects)
-        self.board.enqueue(effects)
-        replies.orders += self.board.fill(_token, now, effects)
+        self.board.enqueue(effects, now, self._tracing.enabled)
+        replies.orders += self.board.fill(_token, now, effects, self._tracing.traceparent)
         self._fill_batch(batch, effects)
         if not batch.empty:
             await self._journal.commit(self.epoch, batch)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from uuid import UUID
 
-from podium_coordinator.app.board import Board
-from podium_coordinator.app.events import AttemptName, Replies, RetryDue, StartExpired
+from podium_coordinator.app.board import Board, attempt_name
+from podium_coordinator.app.events import Replies, RetryDue, StartExpired
 from podium_coordinator.app.live import LiveRun, task_run_record
 from podium_coordinator.app.timers import Timers
+from podium_coordinator.app.tracing import Tracing
 from podium_coordinator.app.watch import Watchers
 from podium_coordinator.domain.records import AttemptEnded, TaskRunEnded, TaskRunRecord
 from podium_coordinator.domain.run import Effects
@@ -18,10 +19,11 @@ from podium_coordinator.domain.states import TASK_RUN_TERMINAL, RunState
 class Speech:
     """Performs the effects of a committed batch."""
 
-    def __init__(self, board: Board, watchers: Watchers, timers: Timers) -> None:
+    def __init__(self, board: Board, watchers: Watchers, timers: Timers, tracing: Tracing) -> None:
         self._board = board
         self._watchers = watchers
         self._timers = timers
+        self._tracing = tracing
 
     def speak(self, effects: Effects, replies: Replies, epoch: int) -> None:
         """Tell agents and watchers, set timers, let go of what ended."""
@@ -30,6 +32,7 @@ class Speech:
         self._let_go(effects)
         self._settle_runs(effects)
         self._tell_watchers(effects)
+        self._tracing.committed(self._board, effects)
         self._forget(effects)
 
     def _answer_agents(self, effects: Effects, replies: Replies, epoch: int) -> None:
@@ -49,15 +52,7 @@ class Speech:
             to = self._board.links.get(stop.attempt.agent_id)
             if to is not None:
                 run = self._board.runs[stop.run_id].run
-                to.cancel(
-                    AttemptName(
-                        stop.run_id,
-                        run.task_of(stop.index),
-                        run.map_index_of(stop.index),
-                        stop.attempt.number,
-                        stop.attempt.token,
-                    )
-                )
+                to.cancel(attempt_name(run, stop.index, stop.attempt))
 
     def _set_timers(self, effects: Effects) -> None:
         for retry in effects.retry_timers:

@@ -13,7 +13,7 @@ from podium_coordinator.domain.records import AgentRecord, RunRecord
 from podium_coordinator.domain.reload import StoredRun, reload
 from podium_coordinator.domain.run import Effects, new_run
 from podium_coordinator.domain.states import AgentState, RunState
-from podium_coordinator.store import agents, runs
+from podium_coordinator.store import agents, task_runs
 from podium_coordinator.store.pools import Pool
 
 PAGE = 1000
@@ -47,9 +47,9 @@ async def read_back(record: RunRecord, pool: Pool, catalog: Catalog) -> RunArriv
     graph = compiled.graph
     wanted = [task for task in range(graph.size) if graph.consumers[task]]
     async with pool.connection() as conn:
-        attempts = await runs.load_attempts(conn, record.run_id)
-        ended = await runs.load_ended_task_runs(conn, record.run_id)
-        outputs = await runs.load_outputs(conn, record.run_id, wanted) if wanted else {}
+        attempts = await task_runs.load_attempts(conn, record.run_id)
+        ended = await task_runs.load_ended_task_runs(conn, record.run_id)
+        outputs = await task_runs.load_outputs(conn, record.run_id, wanted) if wanted else {}
     effects = Effects()
     run = reload(StoredRun(record, attempts, ended), graph, datetime.now(UTC), effects)
     live = admit(record, run, compiled)

@@ -8,7 +8,9 @@ from typing import Any
 
 import structlog
 
-log = structlog.get_logger(__name__)
+from podium_coordinator.structured_logs import Event
+
+log = structlog.stdlib.get_logger(__name__)
 
 
 class Tasks:
@@ -33,4 +35,4 @@ class Tasks:
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("background_task_failed", task=task.get_name(), error=repr(error))
+            log.error(Event.BACKGROUND_TASK_BROKE, task=task.get_name(), error=repr(error))

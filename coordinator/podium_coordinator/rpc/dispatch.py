@@ -10,7 +10,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from podium.errors import InvalidArgumentError
 from podium.v1 import run_pb2, session_pb2
 from podium_coordinator.app.events import AgentHello, AgentLink, AgentSaid, AttemptName, Held, Order
-from podium_coordinator.domain.ids import span_id
 from podium_coordinator.domain.lifecycle import Finish
 from podium_coordinator.domain.records import Failure
 from podium_coordinator.domain.states import AttemptState, FailureKind
@@ -71,7 +70,7 @@ def assignment(order: Order) -> session_pb2.Assignment:
         inputs=[session_pb2.TaskInput(task=key, output=output) for key, output in order.inputs],
         resources=live.compiled.resources(task),
         bundle=live.compiled.bundle,
-        traceparent=traceparent(live.record.trace_id, order.name),
+        traceparent=order.traceparent,
     )
     if spec.WhichOneof("action") == "shell":
         message.shell.CopyFrom(spec.shell)
@@ -80,16 +79,6 @@ def assignment(order: Order) -> session_pb2.Assignment:
     if spec.HasField("run_timeout"):
         message.run_timeout.CopyFrom(spec.run_timeout)
     return message
-
-
-def attempt_span_id(name: AttemptName) -> bytes:
-    """Return the 8 bytes that name an attempt's span."""
-    return span_id(name.run_id.bytes, b"attempt", f"{name.task}/{name.map_index}/{name.number}".encode())
-
-
-def traceparent(trace_id: bytes, name: AttemptName) -> str:
-    """Return the W3C trace context that makes what an agent does a child of the attempt's span."""
-    return f"00-{trace_id.hex()}-{attempt_span_id(name).hex()}-01"
 
 
 def hello(link: AgentLink, message: session_pb2.Hello) -> AgentHello:

@@ -21,8 +21,9 @@ from podium.version import __version__
 from podium_coordinator.app.events import AttemptName, LinkClosed, Order
 from podium_coordinator.app.shard import Shard
 from podium_coordinator.rpc import dispatch
+from podium_coordinator.structured_logs import Event
 
-log = structlog.get_logger(__name__)
+log = structlog.stdlib.get_logger(__name__)
 
 PROTOCOL_VERSION = 1
 LARGEST_BATCH = 2 * 1024 * 1024
@@ -203,4 +204,4 @@ def _leave(shard: Shard, session: Session, agent_id: UUID) -> None:
     try:
         shard.tell(LinkClosed(session, agent_id))
     except NoOwnerError:
-        log.info("session_ended_after_shard", agent_id=str(agent_id))
+        log.info(Event.SESSION_OUTLIVED_SHARD, agent_id=str(agent_id))
