@@ -1,0 +1,155 @@
+"""Columns of values as Postgres arrays, in its binary format.
+
+A batch goes to the database as one array per column. Packing them here takes a fifth of the time psycopg's general
+list adapter takes, and the type is always the column's: not one that depends on the largest number or on whether all
+values are missing, each of which would be another statement to prepare.
+"""
+
+from __future__ import annotations
+
+import struct
+from array import array
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from psycopg import pq
+from psycopg.abc import Buffer
+from psycopg.adapt import Dumper
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from uuid import UUID
+
+    from psycopg import AsyncConnection
+
+_EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_NULL: Final = struct.pack(">i", -1)
+_LENGTH: Final = struct.Struct(">i")
+_TIME: Final = struct.Struct(">iq")
+_SWAP: Final = array("i", [1]).tobytes()[0] == 1
+
+
+class Column(bytes):
+    """An array as Postgres wants it."""
+
+    __slots__ = ()
+    element: ClassVar[int]
+    oid: ClassVar[int]
+
+    @classmethod
+    def _pack(cls, count: int, body: bytes, *, nulls: bool = False) -> Column:
+        if not count:
+            return cls(struct.pack(">iii", 0, 0, cls.element))
+        return cls(struct.pack(">iiiii", 1, nulls, cls.element, count, 1) + body)
+
+
+class Uuids(Column):
+    """uuid[]."""
+
+    element, oid = 2950, 2951
+
+    @classmethod
+    def of(cls, values: Iterable[UUID]) -> Column:
+        """Pack the values."""
+        parts = [value.bytes for value in values]
+        return cls._pack(len(parts), b"".join([b"\0\0\0\x10" + part for part in parts]))
+
+
+class Ints(Column):
+    """int[]."""
+
+    element, oid = 23, 1007
+
+    @classmethod
+    def of(cls, values: Sequence[int]) -> Column:
+        """Pack the values."""
+        words = array("i", bytes(8 * len(values)))
+        words[0::2] = array("i", [4]) * len(values)
+        words[1::2] = array("i", values)
+        if _SWAP:
+            words.byteswap()
+        return cls._pack(len(values), words.tobytes())
+
+
+class Bigints(Column):
+    """bigint[]."""
+
+    element, oid = 20, 1016
+
+    @classmethod
+    def of(cls, values: Iterable[int]) -> Column:
+        """Pack the values."""
+        parts = [_TIME.pack(8, value) for value in values]
+        return cls._pack(len(parts), b"".join(parts))
+
+
+class Times(Column):
+    """timestamptz[]."""
+
+    element, oid = 1184, 1185
+
+    @classmethod
+    def of(cls, values: Iterable[datetime | None]) -> Column:
+        """Pack the values, which must be aware."""
+        parts = [_NULL if value is None else _TIME.pack(8, (value - _EPOCH) // _MICROSECOND) for value in values]
+        return cls._pack(len(parts), b"".join(parts), nulls=_NULL in parts)
+
+
+class Flags(Column):
+    """boolean[]."""
+
+    element, oid = 16, 1000
+
+    @classmethod
+    def of(cls, values: Iterable[bool]) -> Column:
+        """Pack the values."""
+        parts = [b"\0\0\0\1\1" if value else b"\0\0\0\1\0" for value in values]
+        return cls._pack(len(parts), b"".join(parts))
+
+
+class Blobs(Column):
+    """bytea[]."""
+
+    element, oid = 17, 1001
+
+    @classmethod
+    def of(cls, values: Iterable[bytes | None]) -> Column:
+        """Pack the values."""
+        parts = [_NULL if value is None else _LENGTH.pack(len(value)) + value for value in values]
+        return cls._pack(len(parts), b"".join(parts), nulls=_NULL in parts)
+
+
+class Texts(Column):
+    """text[]."""
+
+    element, oid = 25, 1009
+
+    @classmethod
+    def of(cls, values: Iterable[str | None]) -> Column:
+        """Pack the values, which must have neither NUL nor halves of surrogate pairs (`values.text`)."""
+        encoded = [None if value is None else value.encode() for value in values]
+        parts = [_NULL if value is None else _LENGTH.pack(len(value)) + value for value in encoded]
+        return cls._pack(len(parts), b"".join(parts), nulls=_NULL in parts)
+
+
+class _ColumnDumper(Dumper):
+    """Hands the bytes on as they are."""
+
+    format = pq.Format.BINARY
+
+    def dump(self, obj: Column) -> Buffer | None:
+        return obj
+
+
+def _dumper(column: type[Column]) -> type[Dumper]:
+    return type(f"{column.__name__}Dumper", (_ColumnDumper,), {"oid": column.oid})
+
+
+_DUMPERS: Final = {column: _dumper(column) for column in (Uuids, Ints, Bigints, Times, Flags, Blobs, Texts)}
+
+
+def register(conn: AsyncConnection[object]) -> None:
+    """Let the connection take columns as parameters."""
+    for column, dumper in _DUMPERS.items():
+        conn.adapters.register_dumper(column, dumper)

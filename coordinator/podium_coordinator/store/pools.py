@@ -1,0 +1,107 @@
+"""Opens connections, each with its time limits: no statement, lock or forgotten transaction may last for ever."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import psycopg
+from psycopg import AsyncConnection, conninfo
+from psycopg.rows import TupleRow
+from psycopg_pool import AsyncConnectionPool
+
+from podium_coordinator.store.errors import DatabaseUnavailableError
+
+SCHEMA: Final = "podium"
+APPLICATION: Final = "podium"
+
+_NETWORK: Final = {
+    "connect_timeout": 5,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+
+# A server's administrator may have relaxed durability for other uses of it; what we acknowledge must be on the disk.
+_DURABLE: Final = """
+    SELECT set_config('synchronous_commit', 'on', false)
+    WHERE current_setting('synchronous_commit') IN ('off', 'local')
+"""
+
+Connection = AsyncConnection[TupleRow]
+Pool = AsyncConnectionPool[Connection]
+
+
+def options(
+    database: str,
+    application: str,
+    *,
+    statement_timeout: float = 10.0,
+    lock_timeout: float = 5.0,
+    idle_in_transaction_timeout: float = 10.0,
+    **extra: str,
+) -> str:
+    """Return `database` (a URL or conninfo) with our schema, limits and name; times in seconds, 0 for no limit.
+
+    What the URL says about the network wins over our defaults.
+    """
+    settings = {
+        "search_path": SCHEMA,
+        "statement_timeout": f"{statement_timeout * 1000:.0f}",
+        "lock_timeout": f"{lock_timeout * 1000:.0f}",
+        "idle_in_transaction_session_timeout": f"{idle_in_transaction_timeout * 1000:.0f}",
+        "timezone": "UTC",
+        "client_min_messages": "warning",
+        **extra,
+    }
+    given: dict[str, Any] = dict(conninfo.conninfo_to_dict(database))
+    ours = " ".join(f"-c {name}={value}" for name, value in settings.items())
+    given["options"] = f"{given.get('options') or ''} {ours}".strip()
+    return conninfo.make_conninfo("", **(_NETWORK | given | {"application_name": application}))
+
+
+def read_pool(database: str, size: int) -> Pool:
+    """Return a pool of `size` connections that cannot write; open it with `await pool.open()`.
+
+    Statements may take 10 s. With all connections busy a caller waits 5 s (`PoolTimeout`), and at most 200 callers
+    wait (`TooManyRequests`).
+    """
+    return _pool(options(database, f"{APPLICATION}-read", default_transaction_read_only="on"), size)
+
+
+def write_pool(database: str, size: int) -> Pool:
+    """Return a pool for the rows the API writes; as `read_pool` otherwise."""
+    return _pool(options(database, f"{APPLICATION}-write"), size, durable)
+
+
+async def write_connection(database: str, application: str, **limits: Any) -> Connection:
+    """Open one connection of its own, in autocommit, whose commits are durable. `limits` are those of `options`.
+
+    Raises:
+        DatabaseUnavailableError: It could not be opened.
+    """
+    try:
+        link = await psycopg.AsyncConnection.connect(options(database, application, **limits), autocommit=True)
+    except psycopg.OperationalError as error:
+        raise DatabaseUnavailableError(f"The database cannot be reached: {error}") from error
+    await durable(link)
+    return link
+
+
+async def durable(link: Connection) -> None:
+    """Make the connection's commits wait for the disk, whatever the server's default."""
+    await link.execute(_DURABLE)
+
+
+def _pool(database: str, size: int, configure: Any = None) -> Pool:
+    return AsyncConnectionPool(
+        database,
+        min_size=min(1, size),
+        max_size=size,
+        max_waiting=200,
+        timeout=5.0,
+        kwargs={"autocommit": True},
+        check=AsyncConnectionPool.check_connection,
+        configure=configure,
+        open=False,
+    )
