@@ -59,7 +59,11 @@ SETTINGS: Final = {
     "log_min_error_statement": "panic",
     "log_line_prefix": "%m [%p] %a ",
 }
+_STILL_THERE: Final = ('lock file "postmaster.pid" already exists', "pre-existing shared memory block")
+"""What a server says that finds another one, or what is left of it, at work on its data."""
+
 _POLL: Final = 0.02
+_PAUSE: Final = 0.2
 
 
 class EmbeddedPostgres:
@@ -87,7 +91,6 @@ class EmbeddedPostgres:
         self._process: subprocess.Popen[bytes] | None = None
         self._log = ServerLog(self.folder / "postgres.log")
         self._socket_dir = files.socket_dir(self.folder, PORT)
-        self._deadline = 0.0
         self._how: tuple[Binaries, Identity] | None = None
 
     @property
@@ -116,14 +119,25 @@ class EmbeddedPostgres:
             PostgresStartError: The server did not start, or not in time; the message holds the end of its log.
             InvalidSettingError: The account cannot be used.
         """
-        self.launch()
-        return self.wait_ready()
+        deadline = time.monotonic() + self.start_timeout
+        try:
+            while True:
+                try:
+                    self.launch()
+                    return self.wait_ready()
+                except PostgresInUseError:
+                    # Held by us, the folder is in use only by a server that its coordinator's death is ending.
+                    if self._lock is None or time.monotonic() > deadline:
+                        raise
+                time.sleep(_PAUSE)
+        except BaseException:
+            self.stop()
+            raise
 
     def launch(self) -> None:
         """Do the first half of `start`: all but waiting for the server. Quick, unless the data folder is new."""
         if self.running():
             return
-        self._deadline = time.monotonic() + self.start_timeout
         self._take_lock()
         if self._how is None:
             self._how = self._prepare()
@@ -131,9 +145,10 @@ class EmbeddedPostgres:
 
     def wait_ready(self) -> str:
         """Do the second half of `start`: wait until the server accepts connections, and make the database."""
+        deadline = time.monotonic() + self.start_timeout
         while True:
-            if self._process is None or not self.running():
-                self._after_exit()
+            if not self.running():
+                raise self._ended()
             try:
                 with psycopg.connect(f"{self.conninfo} connect_timeout=5", dbname="postgres", autocommit=True) as link:
                     _make_database(link)
@@ -221,6 +236,7 @@ class EmbeddedPostgres:
 
     def _spawn(self) -> None:
         binaries, identity = self._how or self._prepare()
+        files.drop_stale_pid(self.folder / "data" / "postmaster.pid")
         settings = SETTINGS | {"unix_socket_directories": f'"{self._socket_dir}"'}
         arguments = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         self._process = subprocess.Popen(
@@ -233,14 +249,10 @@ class EmbeddedPostgres:
         )
         self._log.follow()
 
-    def _after_exit(self) -> None:
-        """Start again when the folder's last Postgres is still shutting down; raise otherwise."""
-        if 'lock file "postmaster.pid" already exists' not in self._log.tail():
-            raise self._failed("ended at once")
-        if time.monotonic() > self._deadline:
-            raise self._in_use("a Postgres that does not end")
-        time.sleep(10 * _POLL)
-        self._spawn()
+    def _ended(self) -> PostgresInUseError | PostgresStartError:
+        if any(sign in self._log.tail() for sign in _STILL_THERE):
+            return self._in_use("a Postgres that does not end")
+        return self._failed("ended at once")
 
     def _failed(self, how: str) -> PostgresStartError:
         message = f"The embedded Postgres in {self.folder} {how}\n{self._log.tail()}".rstrip()

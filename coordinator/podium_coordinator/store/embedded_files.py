@@ -131,6 +131,20 @@ def readable(binaries: Binaries, identity: Identity, folder: Path) -> Binaries:
     return Binaries(copy / binaries.folder.name, binaries.major)
 
 
+def drop_stale_pid(file: Path) -> None:
+    """Remove the pid file of a server that is gone and whose number now belongs to another program.
+
+    Postgres itself would take that program for the server. Called under the folder's lock.
+    """
+    try:
+        pid = int(file.read_text("ascii").split("\n", 1)[0])
+        name = Path(f"/proc/{pid}/comm").read_text("utf-8").strip()
+    except (OSError, ValueError):
+        return
+    if name != "postgres":
+        file.unlink(missing_ok=True)
+
+
 def flush(folder: Path) -> None:
     """Wait until everything written to the folder's file system is on the disk."""
     if sys.platform != "linux":

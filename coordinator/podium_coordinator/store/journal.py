@@ -17,7 +17,7 @@ written: a lost race (serialization, deadlock, lock timeout) is tried again here
 travels with the rest, leaves the outcome unknown, and only a new epoch tells: raising it waits for, or fences off, the
 transaction that may still be on its way.
 
-*Time.* Each statement and lock has a limit in the server, and the whole has one here: when it is over, the socket is cut.
+*Time.* Each statement and lock has a limit in the server, and the whole has one here: past it, the socket is cut.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ class Journal:
             try:
                 await self._send(link, statements)
             except psycopg.Error as error:
-                await self._refuse(link, error, last=tried == TRIES)
+                await self._refuse(link, _first(error), last=tried == TRIES)
                 await asyncio.sleep(random.uniform(0.005, 0.02) * 2**tried)  # noqa: S311 - spreads retries
             except BaseException:
                 await self.close()
@@ -201,6 +201,16 @@ class Journal:
         finally:
             watchdog.cancel()
         return link.info.transaction_status is pq.TransactionStatus.IDLE
+
+
+def _first(error: psycopg.Error) -> psycopg.Error:
+    """Return the server's word: what was skipped after it may have raised over it."""
+    told: BaseException | None = error
+    while told is not None:
+        if isinstance(told, psycopg.Error) and told.sqlstate is not None:
+            return told
+        told = told.__context__
+    return error
 
 
 def _alive(link: Connection) -> bool:

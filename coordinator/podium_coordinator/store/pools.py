@@ -82,9 +82,9 @@ async def write_connection(database: str, application: str, **limits: Any) -> Co
     """
     try:
         link = await psycopg.AsyncConnection.connect(options(database, application, **limits), autocommit=True)
+        await durable(link)
     except psycopg.OperationalError as error:
         raise DatabaseUnavailableError(f"The database cannot be reached: {error}") from error
-    await durable(link)
     return link
 
 

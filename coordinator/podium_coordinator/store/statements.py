@@ -42,7 +42,7 @@ START_RUNS: Final[LiteralString] = """
         WHERE r.run_id = u.run_id AND r.state = 'queued'
         RETURNING 1
     )
-    SELECT podium.expect('runs_started', %(count)s, count(*)) FROM hit
+    SELECT podium.expect('runs_started', cardinality(%(run_id)s::uuid[]), count(*)) FROM hit
 """
 
 CANCEL_RUNS: Final[LiteralString] = """
@@ -52,7 +52,7 @@ CANCEL_RUNS: Final[LiteralString] = """
         WHERE r.run_id = u.run_id AND r.state IN ('queued', 'running', 'paused', 'cancelling')
         RETURNING 1
     )
-    SELECT podium.expect('runs_cancelling', %(count)s, count(*)) FROM hit
+    SELECT podium.expect('runs_cancelling', cardinality(%(run_id)s::uuid[]), count(*)) FROM hit
 """
 
 END_RUNS: Final[LiteralString] = """
@@ -64,7 +64,7 @@ END_RUNS: Final[LiteralString] = """
         WHERE r.run_id = u.run_id AND r.state IN ('queued', 'running', 'paused', 'cancelling')
         RETURNING 1
     )
-    SELECT podium.expect('runs_ended', %(count)s, count(*)) FROM hit
+    SELECT podium.expect('runs_ended', cardinality(%(run_id)s::uuid[]), count(*)) FROM hit
 """
 
 BEAR_ATTEMPTS: Final[LiteralString] = """
@@ -85,7 +85,7 @@ RUN_ATTEMPTS: Final[LiteralString] = """
           AND a.token = u.token AND a.state = 'assigned'
         RETURNING 1
     )
-    SELECT podium.expect('attempts_running', %(count)s, count(*)) FROM hit
+    SELECT podium.expect('attempts_running', cardinality(%(run_id)s::uuid[]), count(*)) FROM hit
 """
 
 END_ATTEMPTS: Final[LiteralString] = """
@@ -103,7 +103,7 @@ END_ATTEMPTS: Final[LiteralString] = """
           AND a.token = u.token AND a.state IN ('assigned', 'running')
         RETURNING 1
     )
-    SELECT podium.expect('attempts_ended', %(count)s, count(*)) FROM hit
+    SELECT podium.expect('attempts_ended', cardinality(%(run_id)s::uuid[]), count(*)) FROM hit
 """
 
 REFER_TO_BLOBS: Final[LiteralString] = """
@@ -156,7 +156,7 @@ APPLY_COMMANDS: Final[LiteralString] = """
         WHERE command_id = ANY (%(command_id)s::uuid[]) AND applied_at IS NULL
         RETURNING 1
     )
-    SELECT podium.expect('commands_applied', %(count)s, count(*)) FROM hit
+    SELECT podium.expect('commands_applied', cardinality(%(command_id)s::uuid[]), count(*)) FROM hit
 """
 
 
@@ -194,7 +194,7 @@ def _rest(batch: Batch) -> Iterator[Statement]:
         yield CHANGE_AGENTS, agents
     if batch.commands_applied:
         commands = sorted(set(batch.commands_applied))
-        yield APPLY_COMMANDS, {"command_id": Uuids.of(commands), "count": len(commands)}
+        yield APPLY_COMMANDS, {"command_id": Uuids.of(commands)}
 
 
 def _still_running(batch: Batch) -> Sequence[AttemptRuns]:
@@ -220,7 +220,6 @@ def _started(runs: Sequence[RunStarted]) -> Parameters:
     return {
         "run_id": Uuids.of([run.run_id for run in runs]),
         "at": Times.of([run.at for run in runs]),
-        "count": len(runs),
     }
 
 
@@ -229,7 +228,6 @@ def _cancelling(runs: Sequence[RunCancelling]) -> Parameters:
         "run_id": Uuids.of([run.run_id for run in runs]),
         "reason": Texts.of([text(run.reason) for run in runs]),
         "outcome": Texts.of([run.outcome for run in runs]),
-        "count": len(runs),
     }
 
 
@@ -240,7 +238,6 @@ def _runs_ended(runs: Sequence[RunEnded]) -> Parameters:
         "reason": Texts.of([text(run.reason) for run in runs]),
         "at": Times.of([run.at for run in runs]),
         "counts": Texts.of([json.dumps(run.counts) for run in runs]),
-        "count": len(runs),
     }
 
 
@@ -249,7 +246,7 @@ def _born(attempts: Sequence[AttemptBorn]) -> Parameters:
 
 
 def _running(attempts: Sequence[AttemptRuns]) -> Parameters:
-    return _names(attempts) | {"count": len(attempts)}
+    return _names(attempts)
 
 
 def _ended(attempts: Sequence[AttemptEnded]) -> Parameters:
@@ -262,7 +259,6 @@ def _ended(attempts: Sequence[AttemptEnded]) -> Parameters:
         "retry_at": Times.of([attempt.retry_at for attempt in attempts]),
         "log": Blobs.of([attempt.log for attempt in attempts]),
         "log_bytes": Bigints.of([attempt.log_bytes for attempt in attempts]),
-        "count": len(attempts),
     }
 
 
