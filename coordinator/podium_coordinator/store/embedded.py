@@ -154,7 +154,7 @@ class EmbeddedPostgres:
                     _make_database(link)
                     return self.conninfo
             except psycopg.OperationalError as error:
-                if time.monotonic() > self._deadline:
+                if time.monotonic() > deadline:
                     raise self._failed(
                         f"did not accept connections within {self.start_timeout:g} s: {error}"
                     ) from error
