@@ -1,0 +1,1 @@
+"""Keeps attempts' logs: in a folder while they grow, as blobs afterwards."""
