@@ -1,4 +1,4 @@
-"""`-p name=value`: what text becomes which value."""
+"""`-p name=value` and `--params-file`: what text becomes which value."""
 
 from __future__ import annotations
 
@@ -6,14 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from podium.cli.parameters import read_file, read_pairs
+from podium.cli.parameters import given, read_file
 from podium.errors import InvalidParametersError
-from podium.model.spec import JsonValue, ParameterSpec, ParameterType
+from podium.model.spec import JsonValue, ParameterSpec, ParameterType, PythonAction, TaskSpec, WorkflowSpec
+
+
+def a_workflow(kind: ParameterType = ParameterType.STRING) -> WorkflowSpec:
+    return WorkflowSpec("flow", (TaskSpec("t", PythonAction("m:f")),), (ParameterSpec("x", kind),))
 
 
 def problems(kind: ParameterType, *pairs: str) -> list[tuple[str, str]]:
     with pytest.raises(InvalidParametersError) as caught:
-        read_pairs([ParameterSpec("x", kind)], pairs)
+        given(a_workflow(kind), pairs, None)
+    assert caught.value.metadata["workflow"] == "flow"
     return [(violation.field, violation.description) for violation in caught.value.violations]
 
 
@@ -25,7 +30,6 @@ def problems(kind: ParameterType, *pairs: str) -> list[tuple[str, str]]:
         (ParameterType.STRING, "", ""),
         (ParameterType.STRING, "a=b", "a=b"),
         (ParameterType.INTEGER, "-5", -5),
-        (ParameterType.NUMBER, "5", 5),
         (ParameterType.NUMBER, "5e-1", 0.5),
         (ParameterType.BOOLEAN, "true", True),
         (ParameterType.ARRAY, '[1, "a"]', [1, "a"]),
@@ -37,43 +41,43 @@ def problems(kind: ParameterType, *pairs: str) -> list[tuple[str, str]]:
     ],
 )
 def test_a_value_is_read_by_the_declared_type(kind: ParameterType, text: str, value: JsonValue) -> None:
-    assert read_pairs([ParameterSpec("x", kind)], [f"x={text}"]) == {"x": value}
+    assert given(a_workflow(kind), [f"x={text}"], None) == {"x": value}
 
 
 @pytest.mark.parametrize(
-    ("kind", "text", "wanted"),
+    ("kind", "text"),
     [
-        (ParameterType.INTEGER, "5.0", "a whole number"),
-        (ParameterType.INTEGER, "five", "a whole number"),
-        (ParameterType.INTEGER, "true", "a whole number"),
-        (ParameterType.NUMBER, "NaN", "a number"),
-        (ParameterType.NUMBER, "false", "a number"),
-        (ParameterType.BOOLEAN, "True", "true or false"),
-        (ParameterType.ARRAY, "{}", "a JSON array"),
-        (ParameterType.OBJECT, "[]", "a JSON object"),
+        (ParameterType.INTEGER, "5.5"),
+        (ParameterType.INTEGER, "five"),
+        (ParameterType.INTEGER, "true"),
+        (ParameterType.NUMBER, "NaN"),
+        (ParameterType.BOOLEAN, "True"),
+        (ParameterType.ARRAY, "{}"),
+        (ParameterType.OBJECT, "[" * 100_000),
     ],
 )
-def test_a_value_of_another_type_is_refused_with_the_type_it_must_have(
-    kind: ParameterType, text: str, wanted: str
-) -> None:
+def test_a_value_of_another_type_is_refused_with_the_type_it_must_have(kind: ParameterType, text: str) -> None:
     ((field, description),) = problems(kind, f"x={text}")
     assert field == "params.x"
-    assert description.startswith(f"must be {wanted}")
-    assert repr(text) in description
+    assert kind.value in description
 
 
-def test_every_wrong_pair_is_told_at_once() -> None:
-    assert problems(ParameterType.STRING, "x", "y=1", "x=a", "x=b") == [
-        ("params.x", "needs a value: write it as name=value"),
-        ("params.y", "is not a parameter of this workflow; it has x"),
-        ("params.x", "is given more than once"),
+def test_every_pair_that_cannot_be_read_is_told_at_once() -> None:
+    assert problems(ParameterType.STRING, "x", "x=a", "x=b") == [
+        ("params.x", "A value is missing: write name=value."),
+        ("params.x", "The parameter is given more than once."),
     ]
 
 
-def test_a_file_gives_a_json_object(tmp_path: Path) -> None:
+def test_an_unknown_parameter_is_told_together_with_a_missing_one() -> None:
+    assert [field for field, _ in problems(ParameterType.STRING, "y=1")] == ["params.y", "params.x"]
+
+
+def test_a_pair_wins_over_the_file(tmp_path: Path) -> None:
     file = tmp_path / "p.json"
-    file.write_text('{"month": 3}')
-    assert read_file(file) == {"month": 3}
+    file.write_text('{"x": "of the file"}')
+    assert given(a_workflow(), [], file) == {"x": "of the file"}
+    assert given(a_workflow(), ["x=of the pair"], file) == {"x": "of the pair"}
 
 
 def test_a_broken_file_is_refused_with_its_line(tmp_path: Path) -> None:
@@ -88,5 +92,5 @@ def test_a_broken_file_is_refused_with_its_line(tmp_path: Path) -> None:
 def test_a_file_with_another_value_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "p.json"
     file.write_text("[1]")
-    with pytest.raises(InvalidParametersError, match="holds list"):
+    with pytest.raises(InvalidParametersError, match="must hold a JSON object"):
         read_file(file)
