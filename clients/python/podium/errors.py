@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from podium.model.states import Failure
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +19,11 @@ class FieldViolation:
     field: str
     description: str
     line: int = 0
+
+    def shown(self, file: str = "") -> str:
+        """Return the violation on one line, as in "flow.yaml:7: tasks.load.retries: Expected `int`, got `str`."."""
+        place = ":".join(part for part in (file, str(self.line or "")) if part)
+        return ": ".join(part for part in (place, self.field, self.description) if part)
 
 
 class PodiumError(Exception):
@@ -37,6 +45,11 @@ class InvalidArgumentError(PodiumError):
     def __init__(self, message: str, /, violations: tuple[FieldViolation, ...] = (), **metadata: str | int) -> None:
         super().__init__(message, **metadata)
         self.violations = violations
+
+    def __str__(self) -> str:
+        """Return the message and one line per violation, each with its file and line where they are known."""
+        file = self.metadata.get("file", "")
+        return "\n  ".join([self.message, *(violation.shown(file) for violation in self.violations)])
 
 
 class NotFoundError(PodiumError):
@@ -199,3 +212,98 @@ class OverloadedError(UnavailableError):
     """A queue is full."""
 
     reason = "OVERLOADED"
+
+
+class DefinitionError(InvalidWorkflowError):
+    """Python code defines a task or a workflow in a way that cannot be; `metadata` has the code's file and line."""
+
+    reason = "INVALID_DEFINITION"
+
+
+class DiscoveryError(InvalidArgumentError):
+    """No workflow is where one was looked for, or the code there cannot be imported."""
+
+    reason = "DISCOVERY_FAILED"
+
+
+class InvalidResultError(InvalidArgumentError):
+    """What a task returned is no JSON; the message says which part."""
+
+    reason = "INVALID_RESULT"
+
+
+class RejectedInputError(InvalidArgumentError):
+    """A task's inputs cannot be made: an upstream's output has no such part."""
+
+    reason = "REJECTED_INPUT"
+
+
+class InvalidBundleError(InvalidArgumentError):
+    """A folder cannot be packed, or an archive not safely unpacked."""
+
+    reason = "INVALID_BUNDLE"
+
+
+class InvalidAddressError(InvalidArgumentError):
+    """An address is not "host:port", or several of them joined by commas."""
+
+    reason = "INVALID_ADDRESS"
+
+
+class ResultTooLargeError(LimitError):
+    """What a task returned is over the limit."""
+
+    reason = "RESULT_TOO_LARGE"
+
+
+class BundleTooLargeError(LimitError):
+    """A bundle has too many files or bytes."""
+
+    reason = "BUNDLE_TOO_LARGE"
+
+
+class DeadlineError(PodiumError, TimeoutError):
+    """An answer did not come in time; what was asked for may still happen."""
+
+    reason = "DEADLINE_EXCEEDED"
+
+
+class ClientClosedError(PodiumError):
+    """The client was used after it was closed."""
+
+    reason = "CLIENT_CLOSED"
+
+
+class TaskFailedError(PodiumError):
+    """A task run failed. `failure` is what the agent told, with the remote traceback."""
+
+    reason = "TASK_FAILED"
+
+    def __init__(self, message: str, /, failure: Failure, **metadata: str | int) -> None:
+        super().__init__(message, **metadata)
+        self.failure = failure
+
+    def __str__(self) -> str:
+        """Return the message and, below it, the remote traceback."""
+        traceback = self.failure.traceback.rstrip()
+        return f"{self.message}\n{traceback}" if traceback else self.message
+
+
+class RunFailedError(PodiumError):
+    """A run failed; `tasks` says which of its task runs failed and why, the first few of them."""
+
+    reason = "RUN_FAILED"
+
+    def __init__(self, message: str, /, tasks: tuple[TaskFailedError, ...] = (), **metadata: str | int) -> None:
+        super().__init__(message, **metadata)
+        self.tasks = tasks
+
+    def __str__(self) -> str:
+        """Return the message and, below it, each failed task run with its remote traceback."""
+        return "\n".join([self.message, *map(str, self.tasks)])
+
+
+class RunCancelledError(PodiumError):
+    """A run was cancelled."""
+
+    reason = "RUN_CANCELLED"
