@@ -6,18 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from podium_coordinator.domain.states import AgentState, AttemptState, FailureKind, RunState, TaskRunState
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why something failed, in the terms of `podium.v1.Failure`."""
-
-    kind: FailureKind
-    message: str
-    traceback: str = ""
-    exception_type: str = ""
-    exit_code: int | None = None
+from podium.model.states import Failure as Failure  # noqa: PLC0414 - rows hold it, so their readers find it here
+from podium_coordinator.domain.states import AgentState, AttemptState, RunState, TaskRunState
 
 
 @dataclass(frozen=True, slots=True)
