@@ -72,13 +72,13 @@ def application(shard: int) -> str:
     return f"podium-journal-{shard}"
 
 
-async def journal_connection(database: str, shard: int) -> Connection:
-    """Open a connection for a journal.
+async def journal_connection(database: str, shard: int, lock_timeout: float = 3.0) -> Connection:
+    """Open a connection for a journal; it waits `lock_timeout` seconds for a lock before it tries again.
 
     Raises:
         DatabaseUnavailableError: It could not be opened.
     """
-    return await write_connection(database, application(shard), lock_timeout=3.0, **_BY_KEY)
+    return await write_connection(database, application(shard), lock_timeout=lock_timeout, **_BY_KEY)
 
 
 class Journal:

@@ -50,14 +50,15 @@ REMAINING: Final[LiteralString] = """
 
 RAISE: Final[LiteralString] = """
     UPDATE leadership
-    SET epoch = epoch + 1, holder = %(holder)s, address = %(address)s,
+    SET epoch = epoch + 1, holder = %(holder)s, address = %(address)s, session = pg_backend_pid(),
         lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
     WHERE shard = %(shard)s AND (%(locked)s OR lease_until < clock_timestamp())
     RETURNING epoch
 """
 
 RENEW: Final[LiteralString] = """
-    UPDATE leadership SET lease_until = clock_timestamp() + make_interval(secs => %(lease)s)
+    UPDATE leadership
+    SET lease_until = clock_timestamp() + make_interval(secs => %(lease)s), session = pg_backend_pid()
     WHERE shard = %(shard)s AND epoch = %(epoch)s
     RETURNING epoch
 """
@@ -72,12 +73,13 @@ OWNER: Final[LiteralString] = """
     WHERE shard = %s AND lease_until >= clock_timestamp()
 """
 
-# The holder of the lock, in this database: advisory locks of other databases are none of our business.
-END_HOLDER: Final[LiteralString] = """
-    SELECT pg_terminate_backend(pid) FROM pg_locks
-    WHERE locktype = 'advisory' AND classid = %(class)s::oid AND objid = %(shard)s::oid AND objsubid = 2 AND granted
-      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-      AND pid <> pg_backend_pid()
+# Only the owner whose lease has run out, and only while it holds the lock: a standby that has just got the lock, and is
+# about to raise the epoch, is another session. (Advisory locks of other databases are none of our business.)
+END_OWNER: Final[LiteralString] = """
+    SELECT pg_terminate_backend(k.pid) FROM leadership AS l JOIN pg_locks AS k ON k.pid = l.session
+    WHERE l.shard = %(shard)s AND l.lease_until < clock_timestamp()
+      AND k.locktype = 'advisory' AND k.classid = %(class)s::oid AND k.objid = %(shard)s::oid AND k.objsubid = 2
+      AND k.granted AND k.database = (SELECT oid FROM pg_database WHERE datname = current_database())
 """
 
 END_JOURNALS: Final[LiteralString] = """
@@ -85,7 +87,7 @@ END_JOURNALS: Final[LiteralString] = """
     WHERE application_name = %(application)s AND datname = current_database() AND xact_start IS NOT NULL
 """
 
-_PATIENCE: Final = 2.0
+_PATIENCE: Final = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,17 +149,14 @@ class Leadership:
         if self._epoch is None:
             return False
         try:
-            link = await self._connected()
-            await self._try_lock(link)
-            cursor = await link.execute(RENEW, self._parameters())
-        except psycopg.OperationalError as error:
+            kept = await self._renew()
+        except psycopg.OperationalError:
+            # Whoever took over has ended our connection, or the server restarted: a new connection tells.
+            kept = await self._renew_anew()
+        if not kept:
+            self._epoch = None
             await self._disconnect()
-            raise DatabaseUnavailableError(f"The lease cannot be renewed: {error}") from error
-        if cursor.rowcount:
-            return True
-        self._epoch = None
-        await self._disconnect()
-        return False
+        return kept
 
     async def release(self) -> None:
         """Give the shard up, if it is ours, so that another one takes over at once; never fails."""
@@ -173,16 +172,26 @@ class Leadership:
         async with conn.cursor(row_factory=class_row(Owner)) as cursor:
             return await (await cursor.execute(OWNER, [shard])).fetchone()
 
+    async def _renew(self) -> bool:
+        link = await self._connected()
+        await self._try_lock(link)
+        cursor = await link.execute(RENEW, self._parameters())
+        return cursor.rowcount == 1
+
+    async def _renew_anew(self) -> bool:
+        await self._disconnect()
+        try:
+            return await self._renew()
+        except psycopg.OperationalError as error:
+            await self._disconnect()
+            raise DatabaseUnavailableError(f"The lease cannot be renewed: {error}") from error
+
     async def _acquire(self) -> int:
         await (await self._connected()).execute(MAKE, [self._shard])
         while True:
             link = await self._connected()
-            remaining = 0.0 if await self._try_lock(link) else await self._remaining(link)
-            if remaining > 0 and not await self._lock_within(link, remaining):
+            if not await self._try_lock(link) and not await self._wait_for_lock(link):
                 continue
-            if not self._locked:
-                await link.execute(END_HOLDER, {"class": LOCK, "shard": self._shard})
-                await self._lock_within(link, _PATIENCE)
             epoch = await self._raise_epoch(link)
             if epoch is not None:
                 self._epoch = epoch
@@ -195,6 +204,15 @@ class Leadership:
             row = await (await link.execute(TRY_LOCK, [LOCK, self._shard])).fetchone()
             self._locked = bool(row and row[0])
         return self._locked
+
+    async def _wait_for_lock(self, link: Connection) -> bool:
+        """Wait as long as the lease holds; False: look again. True without the lock when its holder cannot be ended."""
+        remaining = await self._remaining(link)
+        if remaining > 0:
+            return await self._lock_within(link, remaining)
+        await link.execute(END_OWNER, {"class": LOCK, "shard": self._shard})
+        await self._lock_within(link, min(_PATIENCE, self._lease))
+        return True
 
     async def _remaining(self, link: Connection) -> float:
         """Return for how many seconds the lease holds; zero or less: it has run out."""

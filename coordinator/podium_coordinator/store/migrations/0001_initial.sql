@@ -1,13 +1,15 @@
 -- Everything a run is made of. Every primary key under a run begins with run_id, a UUIDv7, so that these tables can be
 -- partitioned by time later. Columns that change often carry no index, or their updates could not stay on the page.
 
--- Who owns a shard, and under which epoch. Logged on purpose: an epoch must never come back.
+-- Who owns a shard, and under which epoch. Logged on purpose: an epoch must never come back. `session` is the process id of
+-- the owner's connection in the server.
 CREATE TABLE leadership (
     shard       int PRIMARY KEY,
     epoch       bigint NOT NULL DEFAULT 0,
     holder      text NOT NULL DEFAULT '',
     address     text NOT NULL DEFAULT '',
-    lease_until timestamptz NOT NULL DEFAULT 'epoch'
+    lease_until timestamptz NOT NULL DEFAULT 'epoch',
+    session     int
 ) WITH (fillfactor = 10);
 
 INSERT INTO leadership (shard) VALUES (0);
