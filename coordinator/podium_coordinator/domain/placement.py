@@ -102,34 +102,23 @@ class ReadyQueue:
         """Return the classes something may wait in: highest priority first, then those that were served longest ago."""
         return sorted(self._classes, key=lambda needs: -needs.priority)
 
-    def pop(self, needs: SchedulingClass) -> tuple[Run, int] | None:
-        """Take the next task run of a class that still waits; the run it belongs to goes to the back."""
-        turns = self._classes.get(needs)
-        while turns:
-            run_id, (run, waiting) = next(iter(turns.items()))
-            index = waiting.popleft()
-            if waiting:
-                turns.move_to_end(run_id)
-            else:
-                del turns[run_id]
-            if not turns:
-                del self._classes[needs]
-            if run.state is RunState.RUNNING and run.state_of(index) is TaskRunState.SCHEDULED:
-                return run, index
+    def first(self, needs: SchedulingClass) -> tuple[Run, int] | None:
+        """Return the next task run of a class; those that do not wait any more are dropped on the way."""
+        while turns := self._classes.get(needs):
+            run, waiting = next(iter(turns.values()))
+            if run.state is RunState.RUNNING and run.state_of(waiting[0]) is TaskRunState.SCHEDULED:
+                return run, waiting[0]
+            self.pop(needs)
         return None
 
-    def push_front(self, needs: SchedulingClass, run: Run, index: int) -> None:
-        """Give back what `pop` took."""
-        turns = self._classes.setdefault(needs, OrderedDict())
-        if run.run_id not in turns:
-            turns[run.run_id] = (run, deque())
-        turns[run.run_id][1].appendleft(index)
-        turns.move_to_end(run.run_id, last=False)
-
-    def serve_last(self, needs: SchedulingClass) -> None:
-        """Let the other classes of the same priority go before this one from now on."""
-        turns = self._classes.pop(needs, None)
-        if turns is not None:
+    def pop(self, needs: SchedulingClass) -> None:
+        """Take the first task run of a class; its run goes to the back of the class, the class behind all others."""
+        turns = self._classes.pop(needs)
+        run_id, (run, waiting) = turns.popitem(last=False)
+        waiting.popleft()
+        if waiting:
+            turns[run_id] = (run, waiting)
+        if turns:
             self._classes[needs] = turns
 
     def discard(self, run_id: UUID) -> None:
@@ -166,14 +155,13 @@ def _place_class(
 ) -> Iterator[Placement]:
     heap = [(seat.load, len(seat.live), order, seat) for order, seat in enumerate(seats) if seat.could_ever_fit(needs)]
     heapq.heapify(heap)
-    while heap and most > 0 and (taken := queue.pop(needs)) is not None:
-        run, index = taken
+    while heap and most > 0 and (first := queue.first(needs)) is not None:
+        run, index = first
         seat = _with_room(heap, needs, window(run, index))
         if seat is None:
-            queue.push_front(needs, run, index)
             return
+        queue.pop(needs)
         most -= 1
-        queue.serve_last(needs)
         yield Placement(run, index, seat)
         heapq.heapreplace(heap, (seat.load, len(seat.live), heap[0][2], seat))
 

@@ -24,7 +24,7 @@ from podium_coordinator.domain.run import (
     Run,
     new_run,
 )
-from podium_coordinator.domain.states import ATTEMPT_LIVE, AttemptState, RunState, TaskRunState
+from podium_coordinator.domain.states import ATTEMPT_LIVE, RUN_TERMINAL, AttemptState, RunState, TaskRunState
 
 CLOSED = {
     AttemptState.SUCCEEDED: TaskRunState.SUCCEEDED,
@@ -45,8 +45,14 @@ class StoredRun:
 
 
 def reload(stored: StoredRun, graph: Graph, now: datetime, effects: Effects) -> Run:
-    """Rebuild a run; `effects` gets what is ready and which timers to set, and ends of runs that are done."""
+    """Rebuild a run; `effects` gets what is ready and which timers to set, and ends of runs that are done.
+
+    Raises:
+        ValueError: The run has ended.
+    """
     record = stored.record
+    if record.state in RUN_TERMINAL:
+        raise ValueError(f"Run {record.run_id} has ended; there is nothing to resume.")
     run = new_run(record.run_id, graph)
     run.state, run.outcome, run.reason = record.state, record.outcome, record.reason
     for attempt in stored.attempts:
