@@ -22,7 +22,7 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 class Event(StrEnum):
-    """What the parts around the shard loop have to say."""
+    """What the coordinator has to say."""
 
     CALL_ENDED = "rpc.call_ended"
     CALL_BROKE = "rpc.call_broke"
@@ -32,15 +32,29 @@ class Event(StrEnum):
     DRAINING = "rpc.draining"
     STOPPED = "rpc.stopped"
     HANDLERS_LEFT = "rpc.handlers_still_running_at_stop"
-    BLOB_STORED = "blobs.stored"
+    BLOB_STORE_FAILED = "blobs.store_failed"
     BLOBS_COLLECTED = "blobs.collected"
     BLOB_LEFT_BEHIND = "blobs.content_not_deleted"
+    LOG_STORE_FAILED = "logs.store_failed"
     LOG_REFUSED = "logs.piece_refused"
     LOG_CUT = "logs.cut_at_quota"
     LOG_STORED = "logs.stored_as_blob"
     LOG_NOT_STORED = "logs.could_not_be_stored"
     LOGS_SWEPT = "logs.leftovers_swept"
     JOB_BROKE = "housekeeping.job_broke"
+    SHARD_ACQUIRED = "shard.acquired"
+    OWNERSHIP_ENDED = "shard.ownership_ended"
+    OWNERSHIP_BROKE = "shard.ownership_broke"
+    LEASE_NOT_RENEWED = "shard.lease_not_renewed"
+    HINTS_BROKE = "shard.hints_broke"
+    SWEEP_FAILED = "shard.sweep_failed"
+    LATE_REPORT = "shard.late_report"
+    LOSSES_NOT_DECLARED = "shard.agent_losses_not_declared"
+    SESSION_OUTLIVED_SHARD = "session.ended_after_its_shard"
+    BACKGROUND_TASK_BROKE = "process.background_task_broke"
+    STARTING = "process.starting"
+    STOPPING = "process.stopping"
+    POSTGRES_RESTARTED = "process.postgres_restarted"
 
 
 _SHARED: Final[Sequence[Processor]] = (

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from uuid import UUID
 
+import psycopg
 import structlog
 
 from podium.errors import NoOwnerError, OverloadedError, UnavailableError
@@ -28,7 +29,7 @@ from podium_coordinator.store import commands, runs, task_runs
 from podium_coordinator.store.batch import Batch
 from podium_coordinator.store.errors import FencedError
 from podium_coordinator.store.leadership import Leadership
-from podium_coordinator.store.pools import Pool
+from podium_coordinator.store.pools import Pool, write_connection
 from podium_coordinator.structured_logs import Event
 
 log = structlog.stdlib.get_logger(__name__)
@@ -45,7 +46,9 @@ SNAPSHOT_PAGE = 10_000
 class Stores:
     """What the owner reads and writes through."""
 
-    leadership: Leadership
+    database: str
+    leadership: Callable[[str], Leadership]
+    """Makes the candidate, given the address of this process's API."""
     journal: BatchJournal
     pool: Pool
     catalog: Catalog
@@ -65,6 +68,7 @@ class Owner:
         self._lease = lease
         self._revive = revive
         self._shard: Shard | None = None
+        self._leadership: Leadership = stores.leadership("")
         self._tasks = Tasks()
         self._sweeping = False
         self._sweep_again = False
@@ -75,14 +79,16 @@ class Owner:
 
     # Owning.
 
-    async def run(self) -> None:
-        """Own the shard, again and again, until cancelled."""
+    async def run(self, address: str) -> None:
+        """Own the shard, again and again, until cancelled; `address` is where the API answers."""
+        self._leadership = self._stores.leadership(address)
+        self._tasks.start(self._listen(), "hints")
         pause = FIRST_PAUSE
         try:
             while True:
                 try:
                     await self._revive()
-                    epoch = await self._stores.leadership.acquire()
+                    epoch = await self._leadership.acquire()
                     pause = FIRST_PAUSE
                     await self._own(epoch)
                 except UnavailableError as error:
@@ -93,15 +99,16 @@ class Owner:
                 pause = min(LONGEST_PAUSE, 2 * pause)
         finally:
             await self._tasks.close()
-            await self._stores.leadership.release()
+            await self._leadership.release()
 
     async def _own(self, epoch: int) -> None:
         shard = Shard(epoch, self._stores.journal, self._snapshot, self._rhythm, self._stores.tracing)
         shard.committed = self._committed
+        shard.ended = self._let_go
         log.info(Event.SHARD_ACQUIRED, shard=self._number, epoch=epoch)
         await expect_agents(shard, self._stores.pool)
         await self._read_back(shard)
-        loop = self._tasks.start(shard.run(), "shard")
+        loop = asyncio.create_task(shard.run(), name="shard")
         renewals = self._tasks.start(self._renew(shard), "lease")
         sweeps = self._tasks.start(self._sweep_now_and_then(), "sweep")
         self._shard = shard
@@ -109,10 +116,13 @@ class Owner:
         try:
             await loop
         finally:
-            self._shard = None
-            self.took_over.clear()
             for task in (loop, renewals, sweeps):
                 task.cancel()
+            await asyncio.wait([loop])
+
+    def _let_go(self) -> None:
+        self._shard = None
+        self.took_over.clear()
 
     async def _read_back(self, shard: Shard) -> None:
         async with self._stores.pool.connection() as conn:
@@ -129,7 +139,7 @@ class Owner:
         while True:
             await asyncio.sleep(self._lease / 3)
             try:
-                if not await self._stores.leadership.renew():
+                if not await self._leadership.renew():
                     shard.stop(FencedError("Another coordinator has taken the shard over."))
                     return
                 kept = loop.time()
@@ -199,6 +209,18 @@ class Owner:
             log.warning(Event.SWEEP_FAILED, error=error.message)
         finally:
             self._sweeping = False
+
+    async def _listen(self) -> None:
+        """Take hints of other coordinators that have written rows for us."""
+        while True:
+            try:
+                link = await write_connection(self._stores.database, f"podium-hints-{self._number}")
+                async with link:
+                    async for _ in commands.hints(link, self._number):
+                        self.wake()
+            except (UnavailableError, psycopg.OperationalError) as error:
+                log.warning(Event.HINTS_BROKE, error=str(error))
+            await asyncio.sleep(LONGEST_PAUSE)
 
     async def _sweep_now_and_then(self) -> None:
         while True:

@@ -92,7 +92,7 @@ def _reconcile(
     for item in event.held:
         found = board.find(item.name)
         attempt = found[0].run.attempts.get(found[1]) if found else None
-        if found is None or attempt is None or attempt.token != item.name.token:
+        if found is None or attempt is None or (attempt.number, attempt.token) != (item.name.number, item.name.token):
             replies.stale.append((event.link, item.name))
         else:
             held[item.name.run_id, found[1], item.name.number] = item

@@ -78,6 +78,7 @@ class Shard:
         self.board = Board(fleet=Fleet(terms=rhythm.terms))
         self.watchers = Watchers(snapshot)
         self.timers = Timers(self.tell)
+        self.ended: Callable[[], None] = lambda: None
         self.committed: Callable[[Batch], None] = lambda _: None
         self._journal = journal
         self._rhythm = rhythm
@@ -120,6 +121,7 @@ class Shard:
 
     def _end(self) -> None:
         self._closed = True
+        self.ended()
         self.timers.close()
         self.watchers.cut_all()
         for link in list(self.board.links.values()):
