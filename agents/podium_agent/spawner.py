@@ -12,8 +12,8 @@ time. It starts three kinds of children, each in a session of its own and bound 
 - the *guardian*, which ends what a killed spawner would leave behind.
 
 Spawner and session talk over a socket pair with one JSON message a packet. The session says `ready`, `start` and `end`;
-the spawner says `workers` (those that live), `started` and `exited`. What happens while no session listens is told to
-the next one. An exit is told only when the worker's whole process tree is gone: until then its resources are not free.
+the spawner says `workers` (who lives, and who has exited while no session listened), `started` and `exited`. An exit is
+told only when the worker's whole process tree is gone: until then its resources are not free.
 
 The spawner keeps the reading ends of each worker's output pipes. When a worker dies in the middle of an attempt, what
 it last wrote is still in the pipes; the spawner saves it beside the logs, for the session to append.
@@ -109,8 +109,8 @@ class Spawner:
 
     def _prepare(self) -> None:
         become_subreaper()
-        os.set_blocking(self._wake, False)  # noqa: FBT003 - the name says it
-        os.set_blocking(self._waker, False)  # noqa: FBT003 - the name says it
+        os.set_blocking(self._wake, False)
+        os.set_blocking(self._waker, False)
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         for signum in (signal.SIGTERM, signal.SIGINT):
@@ -246,11 +246,18 @@ class Spawner:
     def _start_session(self) -> None:
         session = self._session
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)  # noqa: FBT003 - the name says it
+        ours.setblocking(False)
         descriptors = [theirs.fileno(), self._listener.fileno()]
         session.pid = launch(
             Launch(
-                argv=[sys.executable, "-P", "-m", "podium_agent.session", str(self._folder.root), *map(str, descriptors)],
+                argv=[
+                    sys.executable,
+                    "-P",
+                    "-m",
+                    "podium_agent.session",
+                    str(self._folder.root),
+                    *map(str, descriptors),
+                ],
                 environment=self._environment(),
                 keep=descriptors,
             )
@@ -310,8 +317,9 @@ class Spawner:
             case "ready":
                 self._session.listens = True
                 living = {name: worker.tree.pid for name, worker in self._workers.items()}
-                state = {"event": "workers", "workers": living, "draining": self._terms > 0}
-                self._session.backlog.appendleft(state)
+                exited = {event["worker"]: event["code"] for event in self._session.backlog}
+                self._session.backlog.clear()
+                self._tell({"event": "workers", "living": living, "exited": exited, "draining": self._terms > 0})
             case "start":
                 self._try_to_start(order["worker"])
             case "end" if order["worker"] in self._workers:
@@ -339,7 +347,7 @@ class Spawner:
 def output_pipe() -> tuple[int, int]:
     """Make a pipe for a worker's output, as large as the host allows up to 1 MiB; neither end blocks its reader."""
     read_end, write_end = os.pipe()
-    os.set_blocking(read_end, False)  # noqa: FBT003 - the name says it
+    os.set_blocking(read_end, False)
     try:
         import fcntl
 

@@ -33,10 +33,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from podium_agent.executors import outcome, python, shell, values
+from podium.errors import RejectedInputError
+from podium_agent.executors import outcome, python, shell
 from podium_agent.executors.capture import Capture
 from podium_agent.executors.connection import Connection
 from podium_agent.executors.products import Products
+from podium_agent.executors.values import LocalFiles, read_inputs
 from podium_agent.host import processes
 from podium_agent.store.journal import JournalWriter
 from podium_agent.store.logs import LogWriter, discard
@@ -46,8 +48,6 @@ if TYPE_CHECKING:
     from podium_agent.frames import Header
 
 REAP_PATIENCE = 5.0
-HIGHEST_RESIDENT = b"5"
-"""Written to /proc/self/clear_refs, it makes the kernel measure the peak of memory anew."""
 
 
 class Terminated(BaseException):
@@ -68,12 +68,14 @@ class Worker:
         self._executing = False
         self._interruptible = False
         self._terminated = False
-        self._reset_peak = os.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
+        self._peak = PeakMemory()
 
     def run(self) -> None:
         """Serve until told to exit."""
         self._scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.chdir(self._scratch)
+        for stream in (sys.stdout, sys.stderr):
+            stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
         signal.signal(signal.SIGTERM, self._on_term)
         self._connection.connect()
         self._capture.start()
@@ -102,8 +104,8 @@ class Worker:
     # One attempt
 
     def _serve(self, order: Header, body: bytes) -> None:
-        self._token = order["attempt"]["token"]
-        holding = {**order["attempt"], **order["kept"]}
+        holding = order["holding"]
+        self._token = holding["token"]
         try:
             self._journal.start(holding)
         except OSError as error:
@@ -121,15 +123,18 @@ class Worker:
         log = LogWriter(Path(order["log"]), self._config["log_head"], self._config["log_tail"])
         signal.signal(signal.SIGTERM, self._on_term)
         self._capture.begin(log)
-        os.pwrite(self._reset_peak, HIGHEST_RESIDENT, 0)
+        self._peak.reset()
         cpu_before = cpu_seconds()
         ended = self._execute(order, body)
         if not processes.end_descendants(REAP_PATIENCE):
             sys.stderr.write("podium-worker: processes of an attempt could not be ended\n")
             self._terminated = True
         self._capture.end()
-        peak = ended.peak_memory_bytes or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        facts = {"ended_at": time.time(), "cpu_seconds": cpu_seconds() - cpu_before, "peak_memory_bytes": peak}
+        facts = {
+            "ended_at": time.time(),
+            "cpu_seconds": cpu_seconds() - cpu_before,
+            "peak_memory_bytes": ended.peak_memory_bytes or self._peak.read(),
+        }
         return ended, log, facts
 
     def _execute(self, order: Header, body: bytes) -> Outcome:
@@ -137,11 +142,13 @@ class Worker:
             self._enter(order)
             ended = self._act(order, body)
         except Terminated:
-            ended = outcome.failed("exit_code", shell.describe_exit(-signal.SIGTERM), exit_code=-signal.SIGTERM)
+            ended = outcome.failed(
+                "exit_code", outcome.describe_exit("The task", -signal.SIGTERM), exit_code=-signal.SIGTERM
+            )
         except SystemExit as error:
             ended = called_exit(error)
-        except values.InputError as error:
-            ended = outcome.failed("rejected_input", str(error))
+        except RejectedInputError as error:
+            ended = outcome.failed("rejected_input", error.message)
         except BaseException as error:  # noqa: BLE001 - whatever the task's code raises ends the attempt, not the worker
             ended = outcome.raised(error)
         self._interruptible = False
@@ -154,22 +161,22 @@ class Worker:
             self._bundle = order["bundle"]
 
     def _act(self, order: Header, body: bytes) -> Outcome:
-        action = order["action"]
-        given = values.Given.read(order, body, self._scratch)
-        if action["kind"] == "shell":
+        action, files = order["action"], LocalFiles(self._scratch / "inputs", order["blobs"])
+        inputs = read_inputs(order, body, files)
+        if "function" not in action:
             base = Path(order["bundle_folder"]) if order["bundle_folder"] else None
-            bound = given.bind_object(action["env_bindings"])
+            environment = inputs.environment(action)
             self._check_wanted()
-            return shell.execute(action, bound, base)
-        products = Products(Path(order["files"]), self._scratch, given.files, self._config)
-        return self._call(action, given, products)
+            return shell.execute(action, environment, base)
+        args, kwargs = inputs.arguments(action)
+        products = Products(Path(order["files"]), self._scratch, files.given, self._config)
+        return self._call(action["function"], args, kwargs, products)
 
-    def _call(self, action: dict[str, Any], given: values.Given, products: Products) -> Outcome:
-        args, kwargs = given.bind_list(action["args"]), given.bind_object(action["kwargs"])
+    def _call(self, name: str, args: list[Any], kwargs: dict[str, Any], products: Products) -> Outcome:
         self._interruptible = True
         self._check_wanted()
         try:
-            function = python.load(action["function"])
+            function = python.load(name)
         except python.FunctionError as error:
             return outcome.failed("user_error", str(error))
         result = function(*args, **kwargs)
@@ -219,6 +226,25 @@ def called_exit(error: SystemExit) -> Outcome:
         traceback=outcome.formatted(error),
         exception_type="builtins.SystemExit",
     )
+
+
+class PeakMemory:
+    """The most memory this process held at once since the last reset, where the kernel can tell."""
+
+    def __init__(self) -> None:
+        try:
+            self._descriptor = os.open("/proc/self/clear_refs", os.O_WRONLY | os.O_CLOEXEC)
+        except OSError:
+            self._descriptor = -1
+
+    def reset(self) -> None:
+        """Measure anew."""
+        if self._descriptor >= 0:
+            os.pwrite(self._descriptor, b"5", 0)
+
+    def read(self) -> int:
+        """Return the peak in bytes; 0 when it cannot be told from earlier attempts'."""
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 if self._descriptor >= 0 else 0
 
 
 def cpu_seconds() -> float:

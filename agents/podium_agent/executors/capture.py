@@ -3,13 +3,13 @@
 Theory of operation
 -------------------
 A worker's stdout and stderr are two pipes. One thread of the worker blocks in poll() on their reading ends. Whoever
-reads holds a lock: the thread when poll() returns, or the main thread at an attempt's end, which reads both pipes itself
-until they are empty. So the end of an attempt needs no sentinel in the pipes and waits for nobody: what the attempt
-wrote before it ended is in its log, and what comes later belongs to the next. (Children that could still write have
-been killed before.) The pipes never report an end, since the worker itself holds their writing ends.
+reads holds a lock: the thread when poll() returns, or the main thread at an attempt's end, which reads both pipes
+itself until they are empty. So the end of an attempt needs no sentinel in the pipes and waits for nobody: what the
+attempt wrote before it ended is in its log, and what comes later belongs to the next. (Children that could still
+write have been killed before.) The pipes never report an end, since the worker itself holds their writing ends.
 
-The thread also watches the worker's connection to the session, and tells the session about growing logs: at most every
-`NOTICE_PAUSE` seconds, and only of attempts older than `NOTICE_AGE` seconds.
+The thread also watches the worker's connection to the session, and tells the session about growing logs: at most
+every `NOTICE_PAUSE` seconds, and only of attempts older than `NOTICE_AGE` seconds.
 """
 
 from __future__ import annotations

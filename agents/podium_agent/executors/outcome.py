@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,3 +92,15 @@ def limited(text: str, limit: int) -> str:
     left_out = len(encoded) - 2 * half
     head, tail = encoded[:half].decode(errors="ignore"), encoded[-half:].decode(errors="ignore")
     return f"{head}\n[... {left_out} bytes left out ...]\n{tail}"
+
+
+def describe_exit(subject: str, code: int) -> str:
+    """Say in a sentence how a process ended; `code` is minus the signal's number when a signal ended it."""
+    if code >= 0:
+        return f"{subject} ended with exit code {code}."
+    try:
+        name = signal.Signals(-code).name
+    except ValueError:
+        name = f"signal {-code}"
+    hint = " (the host may have run out of memory)" if code == -signal.SIGKILL else ""
+    return f"{subject} was ended by {name}{hint}."

@@ -67,4 +67,4 @@ def _connect_streams(order: Launch) -> None:
     os.dup2(order.stdout, 1)
     os.dup2(order.stderr, 2)
     for descriptor in order.keep:
-        os.set_inheritable(descriptor, True)  # noqa: FBT003 - the name says it
+        os.set_inheritable(descriptor, True)

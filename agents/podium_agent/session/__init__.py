@@ -1,0 +1,1 @@
+"""Acts: the session process, between the coordinator and the workers."""

@@ -1,0 +1,89 @@
+"""Receives workers: what they say on their socket, and what the spawner says of them.
+
+A worker's exit is acted on only when its connection has ended too, so that nothing it said before it died is lost.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from typing import TYPE_CHECKING
+
+import structlog
+
+if TYPE_CHECKING:
+    from podium_agent.frames import Header
+    from podium_agent.session.conductor import Conductor
+    from podium_agent.session.endings import Endings
+    from podium_agent.session.pool import Pool
+    from podium_agent.store.folder import DataFolder
+    from podium_agent.store.journal import Journal
+
+log = structlog.get_logger(__name__)
+
+
+class Desk:
+    """Hears workers and the spawner; tells the pool and the conductor."""
+
+    def __init__(
+        self, folder: DataFolder, pool: Pool, conductor: Conductor, journal: Journal, endings: Endings
+    ) -> None:
+        self._folder = folder
+        self._pool = pool
+        self._conductor = conductor
+        self._journal = journal
+        self._endings = endings
+        self._connected: set[str] = set()
+        self._exited: dict[str, int] = {}
+        self._news = asyncio.Event()
+
+    async def wait_for_hellos(self) -> None:
+        """Return when every worker that may be idle has said so, or is gone."""
+        while self._pool.silent():
+            self._news.clear()
+            await self._news.wait()
+
+    def worker_hello(self, header: Header, transport: asyncio.WriteTransport) -> bool:
+        """A worker has connected."""
+        worker, holding = header["worker"], header["holding"]
+        if worker in self._exited or not self._pool.hello(worker, transport, holding["token"] if holding else ""):
+            return False
+        self._connected.add(worker)
+        if holding and not self._conductor.knows(holding["token"]):
+            self._conductor.adopt_running(holding, worker)
+        self._news.set()
+        return True
+
+    def worker_said(self, worker: str, header: Header, body: bytes) -> None:
+        """A worker has something to tell."""
+        match header["op"]:
+            case "finished":
+                self._conductor.finished(worker, header, body)
+            case "log":
+                self._conductor.log_grew(header["token"], header["size"])
+            case "refused":
+                self._conductor.refused(header)
+
+    def worker_hung_up(self, worker: str) -> None:
+        """A worker's connection has ended."""
+        self._connected.discard(worker)
+        if worker in self._exited:
+            self._gone(worker)
+
+    def worker_exited(self, worker: str, code: int) -> None:
+        """The spawner says that a worker and all its processes are gone."""
+        self._exited[worker] = code
+        if worker not in self._connected:
+            self._gone(worker)
+
+    def _gone(self, worker: str) -> None:
+        code = self._exited.pop(worker)
+        token = self._pool.gone(worker)
+        if token:
+            log.info("worker_ended_in_attempt", worker=worker, code=code)
+            self._conductor.worker_gone(token, code)
+        elif words := self._endings.last_words(worker):
+            log.warning("worker_ended", worker=worker, code=code, last_words=words)
+        self._journal.writer_gone(worker)
+        shutil.rmtree(self._folder.scratch / worker, ignore_errors=True)
+        self._news.set()

@@ -1,0 +1,105 @@
+"""Ends that the session declares itself, for attempts whose worker cannot: death, cancellation, timeout, no start."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from podium_agent.executors.outcome import describe_exit
+from podium_agent.session.attempts import Result
+from podium_agent.session.preparation import log_name
+from podium_agent.store.logs import SMALL, append_output, complete, discard
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from podium_agent.session.attempts import Attempt
+    from podium_agent.store.folder import DataFolder
+
+
+@dataclass(frozen=True, slots=True)
+class Endings:
+    """Makes results; `tail` is the quota of a log's tail in bytes."""
+
+    folder: DataFolder
+    tail: int
+
+    def log_path(self, attempt: Attempt) -> Path:
+        """Return where an attempt's log is."""
+        return self.folder.logs / f"{log_name(attempt.holding)}.log"
+
+    def plain(self, attempt: Attempt, state: str, failure: dict[str, Any]) -> Result:
+        """Return the end of an attempt that never executed."""
+        return _result(attempt, state, failure)
+
+    async def gathered(self, attempt: Attempt, state: str, failure: dict[str, Any]) -> Result:
+        """Return the end of an attempt whose worker is gone, with all it printed."""
+        said = attempt.result
+        result = _result(attempt, state, failure)
+        if said is not None:
+            kept = ("ended_at", "cpu_seconds", "peak_memory_bytes", "log_bytes", "log_inline")
+            result.header.update({name: said.header[name] for name in kept})
+            result.log = said.log
+        else:
+            size, result.log = await asyncio.to_thread(self._gather, self.log_path(attempt), attempt.worker)
+            result.header.update(log_bytes=size, log_inline=len(result.log))
+        return result
+
+    def _gather(self, path: Path, worker: str) -> tuple[int, bytes]:
+        for stream, suffix in ((1, "out"), (2, "err")):
+            append_output(path, stream, self.folder.logs / f"{worker}.{suffix}")
+        complete(path, self.tail)
+        if not path.exists():
+            return 0, b""
+        size = path.stat().st_size
+        if size > SMALL:
+            return size, b""
+        log = path.read_bytes()
+        discard(path)
+        return size, log
+
+    def last_words(self, worker: str) -> str:
+        """Return, and remove, what a worker printed outside of any attempt."""
+        words = []
+        for suffix in ("out", "err"):
+            path = self.folder.logs / f"{worker}.{suffix}"
+            if path.exists():
+                words.append(path.read_bytes()[-2000:].decode(errors="replace"))
+                path.unlink()
+        return "".join(words).strip()
+
+
+def death(code: int) -> dict[str, Any]:
+    """Return the failure of an attempt whose worker died."""
+    return {"kind": "exit_code", "message": describe_exit("The task's process", code), "exit_code": code}
+
+
+def cancelled() -> dict[str, Any]:
+    """Return the failure of a cancelled attempt."""
+    return {"kind": "cancelled", "message": "The attempt was cancelled."}
+
+
+def timed_out(limit: float) -> dict[str, Any]:
+    """Return the failure of an attempt that executed for too long."""
+    return {"kind": "timeout_run", "message": f"The attempt executed longer than its run timeout of {limit:g} s."}
+
+
+def _result(attempt: Attempt, state: str, failure: dict[str, Any]) -> Result:
+    return Result(
+        {
+            **attempt.holding,
+            "started_at": attempt.started_at,
+            "ended_at": time.time(),
+            "state": state,
+            "failure": failure,
+            "no_retry": False,
+            "retry_after": None,
+            "blobs": [],
+            "cpu_seconds": None,
+            "peak_memory_bytes": 0,
+            "log_bytes": 0,
+            "log_inline": 0,
+        }
+    )

@@ -1,0 +1,124 @@
+"""Finds out, when a session begins, what the sessions before it left: results, attempts that still execute, logs.
+
+The journals are read first, then the spawner says who lives. An attempt with a START and no FINISH still executes if
+its worker lives; if the worker died since, the attempt's death is known; if the spawner does not know the worker, the
+whole agent was restarted, and the coordinator counts the attempt as lost. A worker that may be idle is waited for: it
+could have an order of the session before, not yet begun. One that stays silent is ended, so that nothing begins
+unseen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from podium_agent.rpc import messages
+from podium_agent.session.preparation import named_by
+from podium_agent.store.logs import complete, discard
+
+if TYPE_CHECKING:
+    from podium_agent.frames import Header
+    from podium_agent.session.conductor import Conductor
+    from podium_agent.session.desk import Desk
+    from podium_agent.session.logs import LogShipper
+    from podium_agent.session.pool import Pool
+    from podium_agent.session.spawner import SpawnerClient
+    from podium_agent.store.folder import DataFolder
+    from podium_agent.store.journal import Journal, Record, Recovered
+
+log = structlog.get_logger(__name__)
+
+HELLO_PATIENCE = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """The parts that take up what is found; `tail` is the quota of a log's tail in bytes."""
+
+    folder: DataFolder
+    journal: Journal
+    spawner: SpawnerClient
+    pool: Pool
+    conductor: Conductor
+    desk: Desk
+    logs: LogShipper
+    tail: int
+
+    async def run(self) -> bool:
+        """Take up what there is; return whether the agent is draining already."""
+        recovered = self.journal.recover()
+        state = await self.spawner.ready()
+        self._adopt_finished(recovered)
+        self._adopt_running(recovered, state)
+        self._tidy_writers(state["living"])
+        await self._hear_from_idle()
+        self._take_up_logs()
+        self._tidy_folders(state["living"])
+        return bool(state["draining"])
+
+    def _adopt_finished(self, recovered: Recovered) -> None:
+        for record in _one_each(recovered.finished):
+            self.conductor.adopt_finished(record.header, record.body)
+        if recovered.finished:
+            log.info("results_recovered", count=len(recovered.finished))
+
+    def _adopt_running(self, recovered: Recovered, state: dict[str, Any]) -> None:
+        exited = state["exited"]
+        for worker in (*state["living"], *exited):
+            holding: Header = recovered.started.get(worker, {})
+            token = holding.get("token", "")
+            busy = bool(token) and not self.conductor.knows(token)
+            self.pool.adopt(worker, token if busy else "", holding.get("bundle", ""))
+            if busy:
+                self.conductor.adopt_running(holding, worker)
+        for worker, code in exited.items():
+            self.desk.worker_exited(worker, code)
+
+    def _tidy_writers(self, living: dict[str, int]) -> None:
+        for writer in self.journal.writers() - set(living):
+            self.journal.writer_gone(writer)
+
+    async def _hear_from_idle(self) -> None:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(HELLO_PATIENCE):
+                await self.desk.wait_for_hellos()
+        for worker in self.pool.silent():
+            log.warning("worker_silent", worker=worker)
+            self.pool.end(worker, 0.0)
+        await self.desk.wait_for_hellos()
+
+    def _take_up_logs(self) -> None:
+        for path in self.folder.logs.glob("*.tail?"):
+            path.with_suffix(".log").touch()
+        for path in self.folder.logs.glob("*.log"):
+            try:
+                name = named_by(path.stem)
+            except ValueError:
+                discard(path)
+                continue
+            if not self.conductor.knows(name["token"]):
+                complete(path, self.tail)
+                self.logs.ended(messages.reference(name), path)
+
+    def _tidy_folders(self, living: dict[str, int]) -> None:
+        for folder in self.folder.scratch.iterdir():
+            if folder.name not in living:
+                shutil.rmtree(folder, ignore_errors=True)
+        for folder in self.folder.files.iterdir():
+            if not self.conductor.knows(folder.name):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _one_each(finished: list[tuple[str, Record]]) -> list[Record]:
+    """Return one result for each attempt: what a session declared counts before what the worker said."""
+    chosen: dict[str, tuple[str, Record]] = {}
+    for name, record in finished:
+        token = record.header["token"]
+        if token not in chosen or name.startswith("session"):
+            chosen[token] = name, record
+    return [record for _, record in chosen.values()]
