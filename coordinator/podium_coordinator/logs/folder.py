@@ -96,6 +96,10 @@ class LogFolder:
         with _told_as_unavailable():
             return await asyncio.to_thread(_read, self._path(name), offset, limit)
 
+    async def whole(self, name: AttemptName) -> bytes:
+        """Return all of a log, which the quota bounds; nothing when there is no such log."""
+        return await self.read(name, 0, self._quota + READ_BYTES) or b""
+
     async def remove(self, name: AttemptName) -> None:
         """Forget a log, once it is kept elsewhere, and tell those who follow it."""
         with _told_as_unavailable():
@@ -110,6 +114,11 @@ class LogFolder:
     def holds(self, name: AttemptName) -> bool:
         """Whether there is such a log."""
         return name in self._logs
+
+    def size(self, name: AttemptName) -> int:
+        """Return a log's size in bytes; 0 when there is none."""
+        log = self._logs.get(name)
+        return 0 if log is None else log.size
 
     def closed(self, name: AttemptName) -> bool:
         """Whether nothing will be added to a log."""

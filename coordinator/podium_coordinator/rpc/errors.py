@@ -22,6 +22,7 @@ from podium.errors import (
     StateError,
     UnavailableError,
 )
+from podium_coordinator.store.errors import DatabaseUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -93,7 +94,7 @@ def _recognised(error: BaseException) -> PodiumError | None:
         case psycopg_pool.TooManyRequests():
             return OverloadedError("Too many calls wait for the database; try again in a moment.")
         case psycopg.OperationalError():
-            return UnavailableError("The database does not answer right now; try again in a moment.")
+            return DatabaseUnavailableError("The database does not answer right now; try again in a moment.")
         case _:
             return None
 
