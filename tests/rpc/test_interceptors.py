@@ -45,7 +45,7 @@ def raising(error: BaseException) -> Any:
         (AgentNameTakenError("taken"), grpc.StatusCode.FAILED_PRECONDITION, "AGENT_NAME_TAKEN"),
         (OutputsTooLargeError("large"), grpc.StatusCode.RESOURCE_EXHAUSTED, "OUTPUTS_TOO_LARGE"),
         (NoOwnerError("nobody"), grpc.StatusCode.UNAVAILABLE, "NO_OWNER"),
-        (psycopg.OperationalError("secret host"), grpc.StatusCode.UNAVAILABLE, "UNAVAILABLE"),
+        (psycopg.OperationalError("secret host"), grpc.StatusCode.UNAVAILABLE, "DATABASE_UNAVAILABLE"),
         (psycopg_pool.TooManyRequests("queue"), grpc.StatusCode.UNAVAILABLE, "OVERLOADED"),
     ],
 )
