@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import types
 import typing
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -23,57 +23,107 @@ class MissingExtraError(PodiumError):
     reason = "MISSING_EXTRA"
 
 
-@dataclass(frozen=True, slots=True)
-class Program:
-    """A server: its extra, the class of its settings and its main function, as "module:name".
+@contextmanager
+def _needing(extra: str) -> Iterator[None]:
+    """Name the extra to install when an import in the block finds no library."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        library = str(error.name).partition(".")[0]
+        if library in {"podium", "podium_coordinator", "podium_agent"}:
+            raise
+        message = f"The {extra} needs the library {library!r}, which is not installed."
+        raise MissingExtraError(message, extra=extra, library=library) from None
 
-    The main function takes the flags that were given, by the setting's name, and returns an exit code.
-    """
+
+class Program:
+    """A server that this command line starts. Every method raises MissingExtraError when a library is missing."""
 
     extra: str
-    settings: str
-    main: str
 
-    def load_settings(self) -> Any:
-        """Return the settings class.
+    def options(self) -> list[click.Parameter]:
+        """Return one option for each setting."""
+        raise NotImplementedError
 
-        Raises:
-            MissingExtraError: A library it needs is not installed.
-        """
-        return self._load(self.settings)
-
-    def load_main(self) -> Callable[[Mapping[str, Any]], int]:
-        """Return the main function; raises as `load_settings` does."""
-        main: Callable[[Mapping[str, Any]], int] = self._load(self.main)
-        return main
-
-    def _load(self, place: str) -> Any:
-        module, _, name = place.partition(":")
-        try:
-            return getattr(importlib.import_module(module), name)
-        except ModuleNotFoundError as error:
-            if str(error.name).partition(".")[0] in {"podium", "podium_coordinator", "podium_agent"}:
-                raise
-            message = f"The {self.extra} needs the library {error.name!r}, which is not installed."
-            raise MissingExtraError(message, extra=self.extra, library=str(error.name)) from None
+    def serve(self, given: dict[str, Any]) -> int:
+        """Run until told to stop, with the settings given by name; return the exit code."""
+        raise NotImplementedError
 
 
-COORDINATOR = Program(
-    "coordinator", "podium_coordinator.settings:CoordinatorSettings", "podium_coordinator.app.main:main"
+class Coordinator(Program):
+    """The coordinator."""
+
+    extra = "coordinator"
+
+    def options(self) -> list[click.Parameter]:
+        """Return one option for each setting."""
+        with _needing(self.extra):
+            from podium_coordinator.settings import CoordinatorSettings
+        return _flags(CoordinatorSettings.model_fields)
+
+    def serve(self, given: dict[str, Any]) -> int:
+        """Run until told to stop; return the exit code."""
+        with _needing(self.extra):
+            from podium_coordinator.app.main import main
+        return main(given)
+
+    def default_data_dir(self) -> Path:
+        """Return the folder that is used when none is named."""
+        with _needing(self.extra):
+            from podium_coordinator.settings import default_data_dir
+        return default_data_dir()
+
+
+class Agent(Program):
+    """The agent."""
+
+    extra = "agent"
+
+    def options(self) -> list[click.Parameter]:
+        """Return one option for each setting, and one for the file they are read from."""
+        with _needing(self.extra):
+            from podium_agent.settings import AgentSettings
+        return [_CONFIG, *_flags(AgentSettings.model_fields)]
+
+    def serve(self, given: dict[str, Any]) -> int:
+        """Become the agent: this process is replaced."""
+        with _needing(self.extra):
+            from podium_agent.main import run_agent
+            from podium_agent.settings import load_settings
+        run_agent(load_settings(given, given.pop("config", None)))
+
+
+COORDINATOR = Coordinator()
+AGENT = Agent()
+
+_CONFIG = click.Option(
+    ["--config"],
+    type=click.Path(dir_okay=False, exists=True, path_type=Path),
+    help="TOML file to read settings from, out of its table [agent].",
 )
-AGENT = Program("agent", "podium_agent.settings:AgentSettings", "podium_agent.main:main")
 
 
-def flags(settings: Any) -> list[click.Parameter]:
-    """Return one option per field of a settings class, in the order of the class; a field that is not given is None."""
-    return [_flag(name, field) for name, field in settings.model_fields.items()]
+def _flags(fields: Mapping[str, FieldInfo]) -> list[click.Parameter]:
+    return [_flag(name, field) for name, field in fields.items()]
 
 
 def _flag(name: str, field: FieldInfo) -> click.Option:
     spelled = "--" + name.replace("_", "-")
+    text = " ".join([field.description or "", _default(field)]).strip()
     if _kind(field.annotation) is bool:
-        return click.Option([f"{spelled}/--no-{spelled[2:]}", name], default=None, help=field.description)
-    return click.Option([spelled, name], metavar=_metavar(field.annotation), default=None, help=field.description)
+        return click.Option([f"{spelled}/--no-{spelled[2:]}", name], default=None, help=text)
+    return click.Option([spelled, name], metavar=_metavar(field.annotation), default=None, help=text)
+
+
+def _default(field: FieldInfo) -> str:
+    default = field.default
+    if hasattr(default, "human_readable"):
+        return f"[default: {default.human_readable(separator='').replace('.0', '')}]"
+    if isinstance(default, list):
+        default = ",".join(default)
+    if isinstance(default, bool) or not isinstance(default, str | int | float) or default == "":
+        return ""
+    return f"[default: {default}]"
 
 
 def _kind(annotation: Any) -> Any:
@@ -84,7 +134,7 @@ def _kind(annotation: Any) -> Any:
     return annotation
 
 
-_METAVARS = {"Path": "PATH", "float": "SECONDS", "int": "N", "ByteSize": "SIZE", "list": "LIST", "dict": "LIST"}
+_METAVARS = {"Path": "PATH", "float": "NUMBER", "int": "N", "ByteSize": "SIZE", "list": "LIST", "dict": "LIST"}
 
 
 def _metavar(annotation: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from podium.cli.lifeline import die_with_parent
-from podium.cli.programs import AGENT, COORDINATOR, Program, flags
+from podium.cli.programs import AGENT, COORDINATOR, Program
 
 
 class ServerCommand(click.Command):
@@ -20,13 +20,12 @@ class ServerCommand(click.Command):
     def get_params(self, ctx: click.Context) -> list[click.Parameter]:
         """Return the settings as options, read when first asked for, then `--help`."""
         if not self.params:
-            self.params = flags(self.program.load_settings())
+            self.params = self.program.options()
         return super().get_params(ctx)
 
     def _serve(self, **given: Any) -> int:
         die_with_parent()
-        main = self.program.load_main()
-        return main({name: value for name, value in given.items() if value is not None})
+        return self.program.serve({name: value for name, value in given.items() if value is not None})
 
 
 coordinator = ServerCommand(

@@ -50,7 +50,7 @@ def up(settings: Globals, data_dir: Path | None, agents: int, port: int, detach:
     from podium.cli.local import background
     from podium.cli.local.plan import Plan
 
-    AGENT.load_settings()
+    AGENT.options()  # tells at once when the agent's libraries are missing
     plan = Plan(_folder(data_dir), port, agents)
     if detach:
         background.start(plan)
@@ -83,10 +83,7 @@ def down(settings: Globals, data_dir: Path | None, timeout: float, now: bool) ->
 
 
 def _folder(data_dir: Path | None) -> Path:
-    COORDINATOR.load_settings()
-    from podium_coordinator.settings import default_data_dir
-
-    return (data_dir or default_data_dir()).absolute()
+    return (data_dir or COORDINATOR.default_data_dir()).absolute()
 
 
 def _announce(settings: Globals, plan: Plan, how_to_stop: str) -> None:

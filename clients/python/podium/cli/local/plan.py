@@ -39,7 +39,7 @@ class Plan:
     def agent_command(self, name: str) -> list[str]:
         """Return the command line of an agent."""
         folder = self.data_dir / "agents" / name
-        return [*_PODIUM, "agent", "--coordinator", self.address, "--name", name, "--data-dir", str(folder)]
+        return [*_PODIUM, "agent", "--coordinators", self.address, "--name", name, "--data-dir", str(folder)]
 
     def background_command(self, ready_fd: int) -> list[str]:
         """Return the command line that keeps this cluster up and tells `ready_fd` when it is ready."""

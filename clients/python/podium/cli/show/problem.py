@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from podium.errors import FieldViolation, InvalidArgumentError, PodiumError
+from podium.errors import InvalidArgumentError, PodiumError
 
 # What to try next, by the error's reason. Words in braces are taken from the error's metadata.
 _NEXT: dict[str, str] = {
@@ -19,6 +17,7 @@ _NEXT: dict[str, str] = {
     "BUNDLE_NOT_FOUND": "podium deploy PATH",
     "OUTPUTS_TOO_LARGE": "podium runs outputs {run_id} TASK",
     "UNAVAILABLE": "podium up",
+    "SERVER_ENDED": "tail {log}",
     "MISSING_EXTRA": 'pip install "podium[{extra}]"',
 }
 
@@ -39,7 +38,7 @@ def lines(error: Exception) -> list[str]:
     """Return the error on one line, its violations one a line, and the next command to try."""
     told = [f"error: {sentence(error)}"]
     if isinstance(error, InvalidArgumentError):
-        told += [f"  {_violation(violation, error.metadata)}" for violation in error.violations]
+        told += [f"  {violation.shown(error.metadata.get('file', ''))}" for violation in error.violations]
     if isinstance(error, PodiumError) and (command := next_command(error)):
         told.append(f"next: {command}")
     return told
@@ -51,9 +50,3 @@ def sentence(error: Exception) -> str:
         return f"{error.filename}: {error.strerror}."
     text = error.message if isinstance(error, PodiumError) else str(error)
     return " ".join(text.split()) or type(error).__name__
-
-
-def _violation(violation: FieldViolation, metadata: Mapping[str, str]) -> str:
-    file = metadata.get("file", "")
-    place = ":".join(part for part in (file, str(violation.line or "")) if part)
-    return ": ".join(part for part in (place, violation.field, violation.description) if part)
