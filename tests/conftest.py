@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tempfile
 import uuid
@@ -49,9 +50,23 @@ def template(postgres: EmbeddedPostgres) -> str:
 @pytest.fixture
 def database(postgres: EmbeddedPostgres, template: str) -> Iterator[str]:
     """A fresh, migrated database: how to connect to it."""
+    with _database(postgres.conninfo, template) as conninfo:
+        yield conninfo
+
+
+@pytest.fixture
+def empty_database(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """A fresh database without our schema: how to connect to it."""
+    with _database(postgres.conninfo, "template1") as conninfo:
+        yield conninfo
+
+
+@contextlib.contextmanager
+def _database(server: str, template: str) -> Iterator[str]:
     name = f"t_{uuid.uuid4().hex}"
-    with psycopg.connect(postgres.conninfo, autocommit=True) as link:
+    # Not STRATEGY file_copy: it makes a checkpoint, which takes longer here than to copy the few pages through the log.
+    with psycopg.connect(server, autocommit=True) as link:
         link.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
-    yield make_conninfo(postgres.conninfo, dbname=name)
-    with psycopg.connect(postgres.conninfo, autocommit=True) as link:
+    yield make_conninfo(server, dbname=name)
+    with psycopg.connect(server, autocommit=True) as link:
         link.execute(f"DROP DATABASE {name} WITH (FORCE)")

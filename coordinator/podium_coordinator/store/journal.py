@@ -25,7 +25,6 @@ from __future__ import annotations
 import asyncio
 import random
 import select
-import socket
 from typing import TYPE_CHECKING, Final
 
 import psycopg
@@ -40,7 +39,7 @@ from podium_coordinator.store.errors import (
     UnknownOutcomeError,
 )
 from podium_coordinator.store.faults import crash_point
-from podium_coordinator.store.pools import write_connection
+from podium_coordinator.store.pools import time_limit, write_connection
 from podium_coordinator.store.statements import plan
 
 if TYPE_CHECKING:
@@ -165,15 +164,12 @@ class Journal:
             pause = min(2 * pause, 1.0)
 
     async def _send(self, link: Connection, statements: Sequence[Statement]) -> None:
-        watchdog = asyncio.get_running_loop().call_later(self._commit_timeout, _cut, link)
-        try:
+        with time_limit(link, self._commit_timeout):
             async with link.pipeline(), link.cursor() as cursor:
                 await cursor.execute("BEGIN", prepare=True)
                 for query, parameters in statements:
                     await cursor.execute(query, parameters, prepare=True)
                 await cursor.execute("COMMIT", prepare=True)
-        finally:
-            watchdog.cancel()
 
     async def _refuse(self, link: Connection, error: psycopg.Error, *, last: bool) -> None:
         """Raise what a failed commit means; return if it lost a race and may be tried again."""
@@ -193,13 +189,11 @@ class Journal:
 
     async def _rolled_back(self, link: Connection) -> bool:
         """Make sure that the server, which reported an error, has ended the transaction."""
-        watchdog = asyncio.get_running_loop().call_later(self._commit_timeout, _cut, link)
         try:
-            await link.rollback()
+            with time_limit(link, self._commit_timeout):
+                await link.rollback()
         except psycopg.Error:
             return False
-        finally:
-            watchdog.cancel()
         return link.info.transaction_status is pq.TransactionStatus.IDLE
 
 
@@ -219,17 +213,10 @@ def _alive(link: Connection) -> bool:
         return False
     poll = select.poll()
     poll.register(link.fileno(), select.POLLIN)
-    if not poll.poll(0):
-        return True
     try:
-        link.pgconn.consume_input()
+        # A server that hangs up may have said why: that is read first, and the end only after it.
+        while poll.poll(0):
+            link.pgconn.consume_input()
     except psycopg.OperationalError:
         return False
-    return link.pgconn.status == pq.ConnStatus.OK
-
-
-def _cut(link: Connection) -> None:
-    """End the connection under psycopg, so that whoever waits for it gets an error; works on a network that is gone."""
-    if not link.closed:
-        with socket.socket(fileno=socket.dup(link.fileno())) as twin:
-            twin.shutdown(socket.SHUT_RDWR)
+    return True

@@ -28,7 +28,7 @@ from psycopg.rows import class_row
 from podium_coordinator.store.errors import DatabaseUnavailableError
 from podium_coordinator.store.faults import crash_point
 from podium_coordinator.store.journal import application
-from podium_coordinator.store.pools import write_connection
+from podium_coordinator.store.pools import time_limit, write_connection
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -141,7 +141,7 @@ class Leadership:
             raise
 
     async def renew(self) -> bool:
-        """Prolong the lease; False: the epoch is another one, the shard is lost.
+        """Prolong the lease; False: the epoch is another one, the shard is lost. Takes two thirds of a lease at most.
 
         Raises:
             DatabaseUnavailableError: The database cannot be reached; whether the shard is still ours will show.
@@ -162,7 +162,9 @@ class Leadership:
         """Give the shard up, if it is ours, so that another one takes over at once; never fails."""
         if self._epoch is not None:
             with contextlib.suppress(psycopg.OperationalError, DatabaseUnavailableError):
-                await (await self._connected()).execute(RELEASE, self._parameters())
+                link = await self._connected()
+                with time_limit(link, _PATIENCE):
+                    await link.execute(RELEASE, self._parameters())
         self._epoch = None
         await self._disconnect()
 
@@ -174,9 +176,10 @@ class Leadership:
 
     async def _renew(self) -> bool:
         link = await self._connected()
-        await self._try_lock(link)
-        cursor = await link.execute(RENEW, self._parameters())
-        return cursor.rowcount == 1
+        with time_limit(link, max(self._lease / 3, _PATIENCE)):
+            await self._try_lock(link)
+            cursor = await link.execute(RENEW, self._parameters())
+            return cursor.rowcount == 1
 
     async def _renew_anew(self) -> bool:
         await self._disconnect()
