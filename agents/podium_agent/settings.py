@@ -65,7 +65,7 @@ class AgentSettings(BaseModel):
     """The agent's own folder; no other agent may use it."""
     cpu: float | None = Field(default=None, gt=0, le=1024)
     """Cores offered to tasks; None for all there are."""
-    memory: Annotated[int | None, BeforeValidator(byte_size), Field(gt=0)] = None
+    memory: Annotated[Annotated[int, Field(gt=0)] | None, BeforeValidator(byte_size)] = None
     """Bytes of memory offered to tasks; None for 85 % of what there is."""
     labels: Annotated[dict[str, str], BeforeValidator(as_labels), Field(max_length=64)] = {}
     """What tasks may ask for."""

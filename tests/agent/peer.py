@@ -1,0 +1,263 @@
+"""A scriptable coordinator: a real gRPC server that says what a test tells it to, and remembers what it hears."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import uuid
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+from google.protobuf.duration_pb2 import Duration
+
+from podium import logformat
+from podium.v1 import blob_pb2, blob_pb2_grpc, run_pb2, session_pb2, session_pb2_grpc, workflow_pb2
+
+PATIENCE = 20.0
+
+
+def an_attempt(number: int = 1) -> session_pb2.AttemptReference:
+    """Name an attempt nobody has heard of."""
+    return session_pb2.AttemptReference(
+        run_id=uuid.uuid4().bytes, task=0, map_index=-1, number=number, token=uuid.uuid4().bytes
+    )
+
+
+def an_assignment(**fields: Any) -> session_pb2.Assignment:
+    """Order an attempt that takes little."""
+    defaults: dict[str, Any] = {
+        "attempt": an_attempt(),
+        "task_key": "task",
+        "workflow": "flow",
+        "version": 1,
+        "params": b"{}",
+        "resources": workflow_pb2.Resources(cpu_millis=100, memory_bytes=0),
+    }
+    return session_pb2.Assignment(**{**defaults, **fields})
+
+
+def a_shell(script: str, **fields: Any) -> session_pb2.Assignment:
+    """Order a script."""
+    return an_assignment(shell=workflow_pb2.ShellAction(script=script), **fields)
+
+
+@dataclass
+class Log:
+    """What came of one attempt's log."""
+
+    data: bytes = b""
+    last: bool = False
+
+    def text(self, stream: int = 1) -> str:
+        """Return what one stream printed."""
+        records, _ = logformat.decode(self.data)
+        return b"".join(record.data for record in records if record.stream == stream).decode()
+
+
+@dataclass
+class Peer(session_pb2_grpc.AgentSessionServiceServicer, blob_pb2_grpc.BlobServiceServicer):
+    """Everything heard, by the attempt's token; `changed` is notified of each message."""
+
+    heartbeat: float = 1.0
+    acknowledges: bool = True
+    mute: bool = False
+    refusal: tuple[grpc.StatusCode, bytes] | None = None
+    hellos: list[session_pb2.Hello] = field(default_factory=list)
+    requests: list[session_pb2.ConnectRequest] = field(default_factory=list)
+    accepted: set[bytes] = field(default_factory=set)
+    started: dict[bytes, session_pb2.AttemptStarted] = field(default_factory=dict)
+    finished: dict[bytes, session_pb2.AttemptFinished] = field(default_factory=dict)
+    finished_count: dict[bytes, int] = field(default_factory=dict)
+    returned: set[bytes] = field(default_factory=set)
+    logs: dict[bytes, Log] = field(default_factory=dict)
+    blobs: dict[str, bytes] = field(default_factory=dict)
+    fetched: list[str] = field(default_factory=list)
+    draining: bool = False
+
+    def __post_init__(self) -> None:
+        self.changed = asyncio.Condition()
+        self._context: Any = None
+        self._outbox: asyncio.Queue[session_pb2.ConnectResponse] = asyncio.Queue()
+        self._sequence = 0
+        self.server = grpc.aio.server(options=[("grpc.so_reuseport", 0), ("grpc.keepalive_permit_without_calls", 1)])
+        self.port = 0
+
+    async def start(self, port: int = 0) -> None:
+        session_pb2_grpc.add_AgentSessionServiceServicer_to_server(self, self.server)
+        blob_pb2_grpc.add_BlobServiceServicer_to_server(self, self.server)
+        self.port = self.server.add_insecure_port(f"127.0.0.1:{port}")
+        await self.server.start()
+
+    async def stop(self) -> None:
+        await self.server.stop(0)
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    # What a test says
+
+    def say(self, **parts: Any) -> None:
+        self._outbox.put_nowait(session_pb2.ConnectResponse(**parts))
+
+    def assign(self, *assignments: session_pb2.Assignment) -> None:
+        self.say(assignments=assignments)
+
+    def drop_session(self) -> None:
+        """Cut the stream, as a coordinator does that dies."""
+        self._outbox.put_nowait(session_pb2.ConnectResponse(sequence=-1))
+
+    # What a test waits for
+
+    async def until(self, condition: Callable[[], Any], patience: float = PATIENCE) -> Any:
+        async with asyncio.timeout(patience), self.changed:
+            return await self.changed.wait_for(condition)
+
+    async def hello(self, count: int = 1) -> session_pb2.Hello:
+        await self.until(lambda: len(self.hellos) >= count)
+        return self.hellos[count - 1]
+
+    async def end_of(self, assignment: session_pb2.Assignment, patience: float = PATIENCE) -> session_pb2.AttemptFinished:
+        token = assignment.attempt.token
+        await self.until(lambda: token in self.finished, patience)
+        return self.finished[token]
+
+    async def result_of(self, assignment: session_pb2.Assignment) -> Any:
+        end = await self.end_of(assignment)
+        assert end.state == run_pb2.ATTEMPT_STATE_SUCCEEDED, end
+        return json.loads(end.output)
+
+    async def start_of(self, assignment: session_pb2.Assignment) -> session_pb2.AttemptStarted:
+        token = assignment.attempt.token
+        await self.until(lambda: token in self.started)
+        return self.started[token]
+
+    async def whole_log(self, assignment: session_pb2.Assignment) -> Log:
+        """Wait for the end of an attempt and of its log, however it travels."""
+        end = await self.end_of(assignment)
+        if end.log or not end.log_bytes:
+            return Log(end.log, last=True)
+        token = assignment.attempt.token
+        await self.until(lambda: token in self.logs and self.logs[token].last)
+        return self.logs[token]
+
+    # The services
+
+    async def Connect(
+        self, request_iterator: AsyncIterator[session_pb2.ConnectRequest], context: Any
+    ) -> AsyncIterator[session_pb2.ConnectResponse]:
+        if self.refusal is not None:
+            code, status = self.refusal
+            await context.abort(code, "refused by the test", (("grpc-status-details-bin", status),))
+        self._sequence, self._outbox = 0, asyncio.Queue()
+        listener = asyncio.create_task(self._listen(request_iterator))
+        try:
+            while True:
+                response = await self._next(listener)
+                if response is None or response.sequence < 0:
+                    return
+                self._sequence += 1
+                response.sequence = self._sequence
+                yield response
+        finally:
+            listener.cancel()
+
+    async def _next(self, listener: asyncio.Task[None]) -> session_pb2.ConnectResponse | None:
+        while True:
+            try:
+                async with asyncio.timeout(self.heartbeat):
+                    return await self._outbox.get()
+            except TimeoutError:
+                if listener.done():
+                    return None
+                if not self.mute:
+                    return session_pb2.ConnectResponse()
+
+    async def _listen(self, requests: AsyncIterator[session_pb2.ConnectRequest]) -> None:
+        async for request in requests:
+            if request.HasField("hello"):
+                self._welcome()
+                self.hellos.append(request.hello)
+            self._note(request)
+            async with self.changed:
+                self.changed.notify_all()
+
+    def _welcome(self) -> None:
+        interval = Duration()
+        interval.FromMilliseconds(int(self.heartbeat * 1000))
+        self.say(welcome=session_pb2.Welcome(epoch=1, heartbeat_interval=interval, coordinator_version="test"))
+
+    def _note(self, request: session_pb2.ConnectRequest) -> None:
+        self.requests.append(request)
+        self.draining = request.draining
+        self.accepted.update(reference.token for reference in request.accepted)
+        self.returned.update(reference.token for reference in request.returned)
+        self.started.update({item.attempt.token: item for item in request.started})
+        for item in request.finished:
+            token = item.attempt.token
+            self.finished[token] = item
+            self.finished_count[token] = self.finished_count.get(token, 0) + 1
+        if request.finished and self.acknowledges:
+            self.say(acknowledged=[item.attempt for item in request.finished])
+
+    async def AppendLogs(
+        self, request_iterator: AsyncIterator[session_pb2.AppendLogsRequest], context: Any
+    ) -> AsyncIterator[session_pb2.AppendLogsResponse]:
+        async for request in request_iterator:
+            log = self.logs.setdefault(request.attempt.token, Log())
+            assert len(request.data) <= 256 * 1024
+            if request.offset <= len(log.data):
+                log.data = log.data[: request.offset] + request.data
+                log.last = log.last or request.last
+            yield session_pb2.AppendLogsResponse(attempt=request.attempt, stored=len(log.data))
+            async with self.changed:
+                self.changed.notify_all()
+
+    async def PutBlob(
+        self, request_iterator: AsyncIterator[blob_pb2.PutBlobRequest], context: Any
+    ) -> blob_pb2.PutBlobResponse:
+        pieces = [request async for request in request_iterator]
+        data = b"".join(piece.data for piece in pieces)
+        assert hashlib.sha256(data).hexdigest() == pieces[0].sha256
+        self.blobs[pieces[0].sha256] = data
+        return blob_pb2.PutBlobResponse(size=len(data))
+
+    async def GetBlob(
+        self, request: blob_pb2.GetBlobRequest, context: Any
+    ) -> AsyncIterator[blob_pb2.GetBlobResponse]:
+        self.fetched.append(request.sha256)
+        if request.sha256 not in self.blobs:
+            await context.abort(grpc.StatusCode.NOT_FOUND, "no such blob")
+        data = self.blobs[request.sha256]
+        for start in range(0, len(data), 1 << 20):
+            yield blob_pb2.GetBlobResponse(data=data[start : start + (1 << 20)])
+
+    async def StatBlobs(self, request: blob_pb2.StatBlobsRequest, context: Any) -> blob_pb2.StatBlobsResponse:
+        sizes = {name: len(self.blobs[name]) for name in request.sha256 if name in self.blobs}
+        return blob_pb2.StatBlobsResponse(sizes=sizes)
+
+    def put(self, data: bytes) -> str:
+        """Store a blob; return its name."""
+        name = hashlib.sha256(data).hexdigest()
+        self.blobs[name] = data
+        return name
+
+
+def literal(value: Any) -> workflow_pb2.Binding:
+    """Bind a value."""
+    from podium.wire import json_to_value
+
+    return workflow_pb2.Binding(literal=json_to_value(value))
+
+
+def output(task: str, *path: str) -> workflow_pb2.Binding:
+    """Bind an upstream task's output."""
+    return workflow_pb2.Binding(output=workflow_pb2.OutputReference(task=task, path=path))
+
+
+def inputs(values: Mapping[str, Any]) -> list[session_pb2.TaskInput]:
+    """Give upstream outputs."""
+    return [session_pb2.TaskInput(task=task, output=json.dumps(value).encode()) for task, value in values.items()]
