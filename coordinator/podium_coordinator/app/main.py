@@ -23,13 +23,13 @@ from podium_coordinator import structured_logs
 from podium_coordinator.app.catalog import Catalog
 from podium_coordinator.app.notify import notify_service_manager
 from podium_coordinator.app.owner import Owner, Stores
+from podium_coordinator.app.services import add_services
 from podium_coordinator.app.shard import Rhythm
 from podium_coordinator.app.tracing import Tracing
 from podium_coordinator.domain.fleet import Terms
 from podium_coordinator.domain.records import WorkflowRecord
 from podium_coordinator.rpc.database import Database
 from podium_coordinator.rpc.server import CoordinatorServer, ServerOptions
-from podium_coordinator.rpc.services import add_services
 from podium_coordinator.settings import CoordinatorSettings
 from podium_coordinator.store import workflows
 from podium_coordinator.store.embedded import EmbeddedPostgres
@@ -88,7 +88,7 @@ async def _serve(settings: CoordinatorSettings, database: str, postgres: Embedde
         stack.push_async_callback(tracing.close)
         server = CoordinatorServer(_server_options(settings))
         owner = _owner(settings, database, pools, tracing, postgres)
-        await add_services(server, settings, pools, owner, stack)
+        add_services(server, settings, pools, owner, stack)
         addresses = await server.start()
         stack.push_async_callback(server.stop, 0.0)
         owning = asyncio.create_task(owner.run(addresses[0]))
