@@ -9,8 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
-from podium_coordinator.settings import ENV_PREFIX, CoordinatorSettings
+from podium_agent.settings import AgentSettings
+from podium_coordinator.settings import CoordinatorSettings
 from tests.packaging.conftest import ROOT
 
 UNITS = sorted((ROOT / "deploy" / "systemd").glob("*.service"))
@@ -62,8 +64,13 @@ def test_a_stop_reaches_the_main_process_first_and_then_all(unit: Path) -> None:
     assert ("KillMode", "mixed") in section(unit, "Service")
 
 
-def test_settings_in_the_coordinators_unit_exist() -> None:
-    environment = [value for key, value in section(UNITS[1], "Service") if key == "Environment"]
-    names = {value.split("=", 1)[0] for value in environment if value.startswith(ENV_PREFIX)}
+@pytest.mark.parametrize(
+    ("unit", "prefix", "settings"),
+    [(UNITS[0], "PODIUM_AGENT__", AgentSettings), (UNITS[1], "PODIUM_COORDINATOR__", CoordinatorSettings)],
+    ids=["agent", "coordinator"],
+)
+def test_settings_in_a_unit_exist(unit: Path, prefix: str, settings: type[BaseModel]) -> None:
+    environment = [value for key, value in section(unit, "Service") if key == "Environment"]
+    names = {value.split("=", 1)[0] for value in environment if value.startswith("PODIUM_")}
     assert names
-    assert names <= {ENV_PREFIX + name.upper() for name in CoordinatorSettings.model_fields}
+    assert names <= {prefix + name.upper() for name in settings.model_fields}
