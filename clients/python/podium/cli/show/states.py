@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from podium.cli.show.table import Cell
 from podium.model.states import AgentState, AttemptState, Failure, RunState, TaskRunState
 
-_GOOD = frozenset({"succeeded", "connected"})
-_BAD = frozenset({"failed", "upstream_failed", "timed_out", "lost", "unknown"})
-_UNDER_WAY = frozenset({"running", "assigned", "cancelling"})
-_NOTABLE = frozenset({"cancelled", "skipped", "retrying", "disconnected", "taken_back", "paused"})
-_COLORS = {"green": _GOOD, "red": _BAD, "cyan": _UNDER_WAY, "yellow": _NOTABLE}
+_COLORS: Mapping[str, frozenset[str]] = {
+    "green": frozenset({"succeeded", "connected"}),
+    "red": frozenset({"failed", "upstream_failed", "timed_out", "lost", "unknown"}),
+    "cyan": frozenset({"running", "assigned", "cancelling"}),
+    "yellow": frozenset({"cancelled", "skipped", "retrying", "disconnected", "taken_back", "paused"}),
+}
 
 
 def state(value: RunState | TaskRunState | AttemptState | AgentState) -> Cell:
@@ -22,6 +25,6 @@ def failure(value: Failure | None) -> str:
     return f"{value.kind}: {value.message}" if value else ""
 
 
-def task_name(task: str, map_index: int) -> str:
-    """Return a task run's name as commands take it: "load", or "load[3]" for an element of a mapped task."""
-    return task if map_index < 0 else f"{task}[{map_index}]"
+def counts(value: Mapping[TaskRunState, int]) -> str:
+    """Return how many task runs are in each state, those without any left out: "9 succeeded, 1 failed"."""
+    return ", ".join(f"{value[kind]} {kind}" for kind in reversed(TaskRunState) if value.get(kind))

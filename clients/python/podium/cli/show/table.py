@@ -17,12 +17,20 @@ class Cell:
     right: bool = False
 
 
+Row = list[Cell | str]
+
+
 @dataclass(frozen=True, slots=True)
 class Table:
     """A title per column and rows of as many cells."""
 
     titles: tuple[str, ...]
-    rows: Sequence[Sequence[Cell | str]]
+    rows: Sequence[Row]
+
+
+def number(value: object) -> Cell:
+    """Return a cell whose text ends at the column's right edge."""
+    return Cell(str(value), right=True)
 
 
 _GAP = "  "
