@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from array import array
 
+from podium.model.rules import Verdict, judge
 from podium_coordinator.domain.lifecycle import BAD, column
-from podium_coordinator.domain.rules import Verdict, judge
 from podium_coordinator.domain.run import STATES, TERMINAL_CODES, Run
 from podium_coordinator.domain.states import ATTEMPT_LIVE, RUN_TERMINAL, RunState, TaskRunState
 

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from enum import Enum, auto
 from uuid import UUID
 
+from podium.model.rules import Verdict, judge
 from podium_coordinator.domain.ids import fraction
 from podium_coordinator.domain.records import (
     AttemptBorn,
@@ -28,7 +29,6 @@ from podium_coordinator.domain.records import (
     TaskRunEnded,
 )
 from podium_coordinator.domain.retry import LONGEST_WAIT, Tries, charge, next_delay
-from podium_coordinator.domain.rules import Verdict, judge
 from podium_coordinator.domain.run import (
     CODES,
     STATES,

@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from podium.model.rules import judge
 from podium_coordinator.domain.graph import Graph
 from podium_coordinator.domain.lifecycle import BAD, apply_verdict, column, finish_run_if_done, ready, spread
 from podium_coordinator.domain.records import AttemptRecord, RunRecord, TaskRunEnded
 from podium_coordinator.domain.retry import Tries, charge
-from podium_coordinator.domain.rules import judge
 from podium_coordinator.domain.run import (
     CODES,
     TERMINAL_CODES,

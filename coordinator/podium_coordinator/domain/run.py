@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, fields
 from datetime import datetime
 from uuid import UUID
 
+from podium.model.rules import Tally
 from podium_coordinator.domain.graph import Graph
 from podium_coordinator.domain.records import (
     AttemptBorn,
@@ -22,7 +23,6 @@ from podium_coordinator.domain.records import (
     TaskRunEnded,
 )
 from podium_coordinator.domain.retry import Tries
-from podium_coordinator.domain.rules import Tally
 from podium_coordinator.domain.states import TASK_RUN_TERMINAL, AttemptState, RunState, TaskRunState
 
 STATES = tuple(TaskRunState)

@@ -5,8 +5,8 @@ from itertools import product
 
 import pytest
 
+from podium.model.rules import Tally, Verdict, judge
 from podium.model.spec import TriggerRule
-from podium_coordinator.domain.rules import Tally, Verdict, judge
 from podium_coordinator.domain.states import TaskRunState
 from tests.unit.domain.semantics import TABLE, Upstreams, verdict
 
