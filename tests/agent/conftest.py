@@ -98,7 +98,7 @@ def start(tmp_path: Path, peer: Peer) -> Iterator[Callable[..., RunningAgent]]:
         return agent
 
     yield start_one
-    for agent in running:
+    for agent in reversed(running):
         try:
             agent.stop()
         finally:

@@ -2,6 +2,9 @@
 
 A tree is gone only when its root has been reaped and no member lives; until then its resources are not free. Members
 are remembered by id and start time, so that those who become orphans when the root dies are still known as its own.
+
+The root is sent TERM again and again during the grace: Python handles a signal that arrives just before a system call
+only when the call returns, and a task may be about to sleep for an hour.
 """
 
 from __future__ import annotations
@@ -18,6 +21,10 @@ if TYPE_CHECKING:
     from podium_agent.host.processes import Process
 
 
+REPEAT = 0.25
+"""Seconds between repeats of TERM."""
+
+
 @dataclass(slots=True)
 class Tree:
     """A worker's processes; `status` as waitpid gives it, `deadline` on the monotonic clock in seconds."""
@@ -25,6 +32,7 @@ class Tree:
     pid: int
     status: int | None = None
     deadline: float | None = None
+    repeat_at: float = 0.0
     members: dict[int, Process] = field(default_factory=dict)
 
     @property
@@ -38,7 +46,7 @@ class Tree:
         if self.deadline is not None:
             self.deadline = min(self.deadline, deadline)
             return
-        self.deadline = deadline
+        self.deadline, self.repeat_at = deadline, now + REPEAT
         self._adopt(processes.living())
         if grace > 0:
             self._signal(signal.SIGTERM)
@@ -63,6 +71,9 @@ class Tree:
         self._forget_dead(living)
         if self.deadline is not None and now >= self.deadline:
             self._signal(signal.SIGKILL)
+        elif self.pid in self.members and now >= self.repeat_at:
+            self.repeat_at = now + REPEAT
+            processes.send(self.members[self.pid], signal.SIGTERM)
         return self.status is not None and not self.members
 
     def _adopt(self, living: Collection[Process]) -> None:

@@ -44,10 +44,7 @@ class Holder(Protocol):
     """Whom the link speaks for."""
 
     def held(self) -> list[session_pb2.HeldAttempt]:
-        """Return what is held, and forget what waited to be told on an earlier stream."""
-
-    def repeat_reports(self) -> None:
-        """Tell again what has not been acknowledged."""
+        """Return what is held, for the hello of a new stream, and line up the reports to repeat on it."""
 
     def heard(self, response: session_pb2.ConnectResponse) -> None:
         """Apply a message of the coordinator's."""
@@ -143,7 +140,6 @@ class Link:
             coordinator=welcome.coordinator_version,
             held=len(hello.held),
         )
-        self._holder.repeat_reports()
         self._holder.heard(response)
         return duration_to_seconds(welcome.heartbeat_interval) or DEFAULT_HEARTBEAT
 

@@ -147,8 +147,12 @@ class Conductor:
     # What the link asks
 
     def held(self) -> list[session_pb2.HeldAttempt]:
-        """Return what is held, for a hello; forget what waited to be told on an earlier stream."""
-        self._parts.outbox.restart()
+        """Return what is held, for the hello of a new stream, and line up the reports to repeat on it."""
+        outbox = self._parts.outbox
+        outbox.restart()
+        for attempt in self._attempts.values():
+            if attempt.report is not None:
+                outbox.finish(attempt.report)
         return [
             session_pb2.HeldAttempt(
                 attempt=attempt.reference,
@@ -156,12 +160,6 @@ class Conductor:
             )
             for attempt in self._attempts.values()
         ]
-
-    def repeat_reports(self) -> None:
-        """Tell again what has not been acknowledged."""
-        for attempt in self._attempts.values():
-            if attempt.report is not None:
-                self._parts.outbox.finish(attempt.report)
 
     # What the pool and workers say
 
