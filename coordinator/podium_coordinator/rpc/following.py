@@ -1,7 +1,8 @@
 """Follows a run: by signals where its shard's owner is this process, by looking once a second where it is not.
 
 Whatever the source, what is yielded first is a snapshot, and so is the first thing after a change of source (the shard
-was taken over, the run was taken up or ended). Looking at the database goes on only while somebody follows.
+was taken over, the run was taken up or ended). Looking at the database goes on only while somebody follows, and begins
+with short pauses: a run that was just created is taken up within milliseconds, and may be over soon after.
 """
 
 from __future__ import annotations
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from podium_coordinator.store.pools import Connection, Pool
 
 POLL: Final = 1.0
-"""Seconds between two looks at a run whose owner is another process."""
+"""Seconds between two looks at a run that is not under way here; the first looks follow each other faster."""
+
+_FIRST_PAUSE: Final = 0.01
 
 _PAGE: Final = 5000
 _STOPPED: Final = RUN_TERMINAL | {RunState.CANCELLING}
@@ -41,6 +44,7 @@ class Follower:
     async def updates(self, run_id: UUID, run_only: bool) -> AsyncGenerator[RunUpdate, None]:
         """Yield a snapshot, then changes, until the run's end has been told. Raises RunNotFoundError."""
         told: RunUpdate | None = None
+        pauses = _Pauses(self._poll)
         while told is None or told.run.state not in RUN_TERMINAL:
             news = await self._shard.subscribe(run_id, run_only)
             if news is not None:
@@ -48,14 +52,12 @@ class Follower:
                     async for told in changes:
                         yield told
             else:
-                began = asyncio.get_running_loop().time()
                 found = await self._look(run_id, run_only)
                 if found != told:
                     told = found
                     yield told
-                if told.run.state in RUN_TERMINAL:
-                    return
-                await asyncio.sleep(max(self._poll, 10 * (asyncio.get_running_loop().time() - began)))
+                if told.run.state not in RUN_TERMINAL:
+                    await pauses.next()
 
     async def now(self, run_id: UUID) -> RunUpdate:
         """Return how a run stands, with counts. Raises RunNotFoundError."""
@@ -68,6 +70,7 @@ class Follower:
         Unlike `updates` this reads one row a look, and may say nothing new. Raises RunNotFoundError.
         """
         state = None
+        pauses = _Pauses(self._poll)
         while state not in RUN_TERMINAL:
             news = await self._shard.subscribe(run_id, True)
             if news is not None:
@@ -79,7 +82,7 @@ class Follower:
                 state = (await self._run(run_id)).state
                 yield state
                 if state not in RUN_TERMINAL:
-                    await asyncio.sleep(self._poll)
+                    await pauses.next()
 
     async def _run(self, run_id: UUID) -> RunRecord:
         async with self._pool.connection() as conn:
@@ -91,6 +94,22 @@ class Follower:
             counts = run.counts if run.counts is not None else await task_runs.count_task_runs(conn, run_id)
             known = () if run_only else await _known(conn, run_id)
         return RunUpdate(run, filled_counts(run, counts, self._shard.ready(run_id)), known, snapshot=True)
+
+
+class _Pauses:
+    """Pauses between looks: from short ones to `longest`, and never less than ten times what a look takes."""
+
+    def __init__(self, longest: float) -> None:
+        self._longest = longest
+        self._pause = _FIRST_PAUSE
+        self._since = asyncio.get_running_loop().time()
+
+    async def next(self) -> None:
+        """Pause; the time since the last pause counts as the look's."""
+        took = asyncio.get_running_loop().time() - self._since
+        await asyncio.sleep(max(min(self._pause, self._longest), 10 * took))
+        self._pause *= 2
+        self._since = asyncio.get_running_loop().time()
 
 
 async def _until_cut(news: RunNews) -> AsyncGenerator[RunUpdate, None]:

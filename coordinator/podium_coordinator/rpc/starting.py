@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from podium_coordinator.rpc.owner import ShardView
     from podium_coordinator.rpc.versions import Version, Versions
 
-PATIENCE: Final = 5.0
+PATIENCE: Final = 2.0
 """Seconds a cancellation waits to see that the owner has taken it up."""
 
 _HEEDED: Final = RUN_TERMINAL | {RunState.CANCELLING}
