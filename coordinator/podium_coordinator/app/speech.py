@@ -93,9 +93,11 @@ class Speech:
         for run, index in effects.changed:
             if self._watchers.watched(run.run_id):
                 changed.setdefault(run.run_id, set()).add(index)
-        for run_ended in effects.runs_ended:
-            if self._watchers.watched(run_ended.run_id):
-                changed.setdefault(run_ended.run_id, set())
+        moved = [row.run_id for row in effects.runs_started]
+        moved += [row.run_id for row in effects.runs_cancelling]
+        moved += [row.run_id for row in effects.runs_ended]
+        for run_id in filter(self._watchers.watched, moved):
+            changed.setdefault(run_id, set())
         ends = _ends(effects) if changed else {}
         for run_id, indexes in changed.items():
             live = self._board.runs[run_id]
