@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import tempfile
 import uuid
@@ -30,8 +31,12 @@ def short_folder() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def postgres(short_folder: Path) -> Iterator[EmbeddedPostgres]:
-    """One running server for this worker's session. Tests that harm a server start their own."""
-    server = EmbeddedPostgres(short_folder / "pg")
+    """One running server for this worker's session. Tests that harm a server start their own.
+
+    PODIUM_TEST_POSTGRES_BIN names the folder of another version's programs, to run everything against that.
+    """
+    programs = os.environ.get("PODIUM_TEST_POSTGRES_BIN")
+    server = EmbeddedPostgres(short_folder / "pg", Path(programs) if programs else None)
     server.start()
     yield server
     server.stop()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -11,6 +13,7 @@ from uuid import UUID
 from podium_coordinator.store.batch import Batch
 from podium_coordinator.store.embedded import EmbeddedPostgres
 from podium_coordinator.store.journal import Journal, journal_connection
+from podium_coordinator.store.launcher import CLONE_NEWUSER
 from podium_coordinator.store.leadership import Leadership
 from podium_coordinator.store.migrate import migrate
 from tests.store.builders import born
@@ -49,13 +52,23 @@ async def hold(database: str, lease: str) -> None:
     say("lost")
 
 
-def embed(folder: str, *, binaries: str = "", account: str = "") -> None:
+def embed(folder: str) -> None:
     """Run an embedded Postgres until stdin ends; say how to connect, and its process id."""
-    server = EmbeddedPostgres(Path(folder), Path(binaries) if binaries else None, account or None)
+    server = EmbeddedPostgres(Path(folder))
     say(server.start())
     say(server.pid)
     sys.stdin.read()
     server.stop()
+
+
+def embed_confined(folder: str) -> None:
+    """Embed as root of a user namespace in which no further one is allowed, once the parent has mapped its users."""
+    if ctypes.CDLL(None).unshare(CLONE_NEWUSER):
+        sys.exit("no user namespace")
+    say("unmapped")
+    sys.stdin.readline()
+    Path("/proc/sys/user/max_user_namespaces").write_text("0", "ascii")
+    os.execv(sys.executable, [*COMMAND, "embed", folder])  # noqa: S606 - a test's own command
 
 
 def main(what: str, *arguments: str) -> None:
@@ -64,8 +77,8 @@ def main(what: str, *arguments: str) -> None:
             say(migrate(arguments[0]))
         case "embed":
             embed(*arguments)
-        case "embed-as":
-            embed(arguments[0], account=arguments[1])
+        case "embed-confined":
+            embed_confined(*arguments)
         case "commit":
             asyncio.run(commit(*arguments))
         case "acquire":

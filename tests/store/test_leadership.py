@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from podium_coordinator.store.leadership import LOCK, Leadership, Owner
 from podium_coordinator.store.statements import FENCE
 from tests.store.activity import scalar, until_gone, until_waiting
 from tests.store.builders import born, store_run
+from tests.store.children import COMMAND, ROOT
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -118,6 +120,39 @@ async def test_the_lease_of_an_owner_that_is_frozen_is_taken_over_though_it_hold
         assert await standby.acquire() == 2
     assert await scalar(conn, "SELECT holder FROM leadership") == "b"
     assert not await frozen.renew()
+
+
+async def test_an_owner_whose_process_is_frozen_loses_the_shard_and_learns_it_when_it_thaws(
+    database: str, candidate: Callable[..., Leadership]
+) -> None:
+    frozen = await asyncio.create_subprocess_exec(
+        *COMMAND, "hold", database, "0.5", cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    assert frozen.stdout is not None
+    async with asyncio.timeout(60):
+        assert await frozen.stdout.readline() == b"1\n"
+        frozen.send_signal(signal.SIGSTOP)
+        successor = candidate("b")
+        assert await successor.acquire() == 2
+        frozen.send_signal(signal.SIGCONT)
+        assert await frozen.stdout.readline() == b"lost\n"
+        await frozen.wait()
+    assert await successor.renew()
+
+
+async def test_an_owner_whose_process_is_killed_is_followed_at_once(
+    conn: Connection, database: str, candidate: Callable[..., Leadership]
+) -> None:
+    owner = await asyncio.create_subprocess_exec(
+        *COMMAND, "hold", database, "600", cwd=ROOT, stdout=asyncio.subprocess.PIPE
+    )
+    assert owner.stdout is not None
+    async with asyncio.timeout(60):
+        assert await owner.stdout.readline() == b"1\n"
+        async with waiting(candidate("b"), conn) as task:
+            owner.kill()
+        assert task.result() == 2
+        await owner.wait()
 
 
 async def test_the_new_owner_has_the_lock_so_that_the_next_one_waits(

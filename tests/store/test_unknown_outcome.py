@@ -10,14 +10,16 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
+from psycopg import ProgrammingError
 
 from podium_coordinator.store import task_runs
 from podium_coordinator.store.batch import Batch
 from podium_coordinator.store.errors import DatabaseUnavailableError, UnknownOutcomeError
 from podium_coordinator.store.journal import Journal, journal_connection
 from podium_coordinator.store.leadership import Leadership
+from podium_coordinator.store.statements import plan
 from tests.store.activity import scalar, until_gone, until_waiting
-from tests.store.builders import born, new_run_id, skipped
+from tests.store.builders import born, new_run_id
 from tests.store.proxy import proxied
 
 if TYPE_CHECKING:
@@ -135,23 +137,16 @@ async def test_a_commit_that_is_interrupted_leaves_nothing_half_done(
     await journal.commit(0, Batch(attempts_born=[born(new_run_id())]))
 
 
-@pytest.mark.parametrize("interruptions", range(1, 40, 3))
-async def test_wherever_a_commit_is_interrupted_it_is_whole_or_nothing(
-    conn: Connection, journal: Journal, interruptions: int
-) -> None:
-    """The pipeline ends with a Sync even then: without BEGIN, what had been sent would be committed by it."""
+async def test_a_fault_between_two_statements_commits_nothing_of_the_first(conn: Connection, journal: Journal) -> None:
+    """The pipeline ends with a Sync even then, which commits whatever was sent outside of a transaction."""
     await journal.commit(0, Batch(attempts_born=[born(new_run_id())]))
-    run_id = new_run_id()
-    batch = Batch(attempts_born=[born(run_id)], task_runs_ended=[skipped(run_id, 1)])
-    commit = asyncio.create_task(journal.commit(0, batch))
-    for _ in range(interruptions):
-        await asyncio.wait([commit], timeout=0)
-    commit.cancel()
-    await asyncio.gather(commit, return_exceptions=True)
+    assert journal._link is not None
+    statements = plan(0, 0, Batch(attempts_born=[born(new_run_id())]))
+    with pytest.raises(ProgrammingError, match="cannot adapt"):
+        await journal._send(journal._link, [*statements, ("SELECT %(it)s", {"it": object()})])
     await journal.close()
     await until_gone(conn, NAME)
-    rows = await attempts(conn), await scalar(conn, "SELECT count(*) FROM task_run")
-    assert rows in {(0, 0), (1, 1)}
+    assert await attempts(conn) == 0
 
 
 async def test_a_new_epoch_waits_for_or_fences_off_a_commit_that_is_still_on_its_way(

@@ -10,7 +10,7 @@ from psycopg.rows import class_row
 from podium_coordinator.store.values import text
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncGenerator
     from datetime import datetime
     from uuid import UUID
 
@@ -62,7 +62,7 @@ async def notify(conn: Connection, shard: int) -> None:
     await conn.execute(NOTIFY, [CHANNEL, str(shard)])
 
 
-async def hints(conn: Connection, shard: int) -> AsyncIterator[None]:
+async def hints(conn: Connection, shard: int) -> AsyncGenerator[None, None]:
     """Yield once for each hint to a shard, and once at the start, when listening has begun; ends with the connection.
 
     The connection serves nothing else meanwhile.

