@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from podium.aio import AsyncClient, AsyncRun
+    from podium.building import TaskNode
     from podium.client import Client, Run
-    from podium.definition import Task, TaskNode, Workflow, shell, task, workflow
+    from podium.definition import Task, Workflow, shell, task, workflow
     from podium.errors import (
         DeadlineError,
         InvalidParametersError,
@@ -55,7 +56,8 @@ __all__ = [
 _MODULES = {
     "podium.aio": ("AsyncClient", "AsyncRun"),
     "podium.client": ("Client", "Run"),
-    "podium.definition": ("Task", "TaskNode", "Workflow", "shell", "task", "workflow"),
+    "podium.building": ("TaskNode",),
+    "podium.definition": ("Task", "Workflow", "shell", "task", "workflow"),
     "podium.errors": (
         "DeadlineError",
         "InvalidParametersError",

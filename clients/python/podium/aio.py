@@ -145,7 +145,7 @@ class AsyncClient:
         """Close the connections; calls under way end."""
         await self._channels.close()
 
-    async def deploy(self, target: str | Path | Workflow, *, check_only: bool = False) -> list[WorkflowVersion]:
+    async def deploy(self, target: str | Path | Workflow[...], *, check_only: bool = False) -> list[WorkflowVersion]:
         """Pack a project's code, upload it, and register the workflows in it.
 
         Args:
@@ -203,7 +203,7 @@ class AsyncClient:
 
     async def run(
         self,
-        workflow: str | Workflow,
+        workflow: str | Workflow[...],
         /,
         *,
         version: int = 0,

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 from podium.errors import RejectedInputError
 from podium.model.parameters import json_type
 from podium.model.spec import (
+    Action,
     Binding,
     JsonValue,
     ListBinding,
@@ -20,6 +21,7 @@ from podium.model.spec import (
     ObjectBinding,
     Output,
     Parameter,
+    PythonAction,
 )
 from podium.results import FileRef, with_files
 
@@ -123,6 +125,23 @@ def plain(binding: Binding) -> Plain:
             return {"list": [plain(item) for item in items]}
         case ObjectBinding(entries):
             return {"object": {key: plain(item) for key, item in entries}}
+
+
+def plain_action(action: Action) -> Plain:
+    """Return an action of the model in JSON's terms."""
+    if isinstance(action, PythonAction):
+        return {
+            "function": action.function,
+            "args": [plain(item) for item in action.args],
+            "kwargs": {name: plain(item) for name, item in action.kwargs},
+        }
+    return {
+        "exec": list(action.exec),
+        "script": action.script,
+        "env": dict(action.env),
+        "cwd": action.cwd,
+        "env_bindings": {name: plain(item) for name, item in action.env_bindings},
+    }
 
 
 def _described(value: JsonValue) -> str:

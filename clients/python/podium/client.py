@@ -133,7 +133,7 @@ class Client:
         """Close the connections; calls under way end."""
         shared().run(self._client.close())
 
-    def deploy(self, target: str | Path | Workflow, *, check_only: bool = False) -> list[WorkflowVersion]:
+    def deploy(self, target: str | Path | Workflow[...], *, check_only: bool = False) -> list[WorkflowVersion]:
         """Pack a project's code, upload it, and register the workflows in it. See `AsyncClient.deploy`."""
         return shared().run(self._client.deploy(target, check_only=check_only))
 
@@ -151,7 +151,7 @@ class Client:
 
     def run(
         self,
-        workflow: str | Workflow,
+        workflow: str | Workflow[...],
         /,
         *,
         version: int = 0,

@@ -62,6 +62,6 @@ def cut(text: str, limit: int) -> str:
     data = text.encode(errors="backslashreplace")
     if len(data) <= limit:
         return data.decode()
-    mark = f"\n... {len(data) - limit:,} bytes and more left out ...\n"
+    mark = f"\n... about {len(data) - limit:,} bytes left out ...\n"
     half = (limit - len(mark)) // 2
     return data[:half].decode(errors="ignore") + mark + data[-half:].decode(errors="ignore")
