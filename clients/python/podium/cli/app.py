@@ -77,7 +77,7 @@ def run(arguments: Sequence[str]) -> int:
     except click.Abort:
         return Exit.INTERRUPTED
     except (PodiumError, OSError) as error:
-        _complain(problem.lines(error))
+        _complain(problem.lines(error, settings.as_typed))
         return exit_of(error)
     return int(code or Exit.OK)
 

@@ -34,6 +34,12 @@ class Globals:
     color: bool | None = field(default_factory=_color_from_environment)
     quiet: bool = False
 
+    def as_typed(self, command: str) -> str:
+        """Return a `podium` command as it must be typed to reach the same coordinator."""
+        if self.address is None or command == "podium up":
+            return command
+        return command.replace("podium ", f"podium --address {self.address} ", 1)
+
 
 pass_globals = click.make_pass_decorator(Globals, ensure=True)
 

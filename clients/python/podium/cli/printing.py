@@ -36,7 +36,7 @@ def note(settings: Globals, text: str) -> None:
 def next_step(settings: Globals, *commands: str) -> None:
     """Write the commands one would type next, unless asked to be quiet."""
     for command in commands:
-        note(settings, f"{click.style('next:', dim=True)} {command}")
+        note(settings, f"{click.style('next:', dim=True)} {settings.as_typed(command)}")
 
 
 def show_list(

@@ -75,7 +75,7 @@ async def _outputs(client: AsyncClient, run_id: str, settings: Globals) -> Mappi
     except OutputsTooLargeError as error:
         if settings.output is Output.JSON:
             raise
-        for line in problem.lines(error):
+        for line in problem.lines(error, settings.as_typed):
             printing.note(settings, line)
         return None
 

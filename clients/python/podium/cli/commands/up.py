@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ from podium.cli.programs import AGENT, COORDINATOR
 
 if TYPE_CHECKING:
     from podium.cli.local.plan import Plan
+
+DEFAULT_PORT = 7450
 
 _data_dir = click.option(
     "--data-dir",
@@ -33,7 +36,7 @@ _data_dir = click.option(
     "--port",
     metavar="N",
     type=click.IntRange(1, 65535),
-    default=7450,
+    default=DEFAULT_PORT,
     show_default=True,
     help="The coordinator's port.",
 )
@@ -54,9 +57,9 @@ def up(settings: Globals, data_dir: Path | None, agents: int, port: int, detach:
     plan = Plan(_folder(data_dir), port, agents)
     if detach:
         background.start(plan)
-        _announce(settings, plan, "podium down")
+        _announce(settings, plan, "`podium down`")
         return
-    announce = partial(_announce, settings, plan, "Ctrl-C here stops the cluster")
+    announce = partial(_announce, settings, plan, "Ctrl-C here")
     _keep_up(settings, plan, partial(background.tell_ready, ready_fd) if ready_fd else announce)
 
 
@@ -90,7 +93,9 @@ def _announce(settings: Globals, plan: Plan, how_to_stop: str) -> None:
     printing.answer(f"coordinator  {plan.address}")
     printing.answer(f"agents       {', '.join(plan.agent_names) or 'none'}")
     printing.answer(f"data         {plan.data_dir}")
-    printing.next_step(settings, "podium init hello && podium deploy hello", "podium agents list", how_to_stop)
+    near = replace(settings, address=plan.address if plan.port != DEFAULT_PORT else None)
+    printing.next_step(near, "podium init hello", "podium deploy hello", "podium run words")
+    printing.note(settings, f"{how_to_stop} stops the cluster.")
 
 
 def _keep_up(settings: Globals, plan: Plan, ready: Callable[[], None]) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING
 
 from podium.cli.local import children
@@ -18,7 +18,7 @@ from podium.cli.local.plan import Plan
 from podium.errors import StateError, UnavailableError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    import grpc.aio
 
 READY_WITHIN = 120.0
 """Seconds the servers have to become ready."""
@@ -54,54 +54,71 @@ async def keep_up(plan: Plan, sink: Sink, ready: Callable[[], None], requests: R
         ServerEndedError: A server ended before the cluster was ready, or the coordinator ended at any time.
         UnavailableError: The servers were not ready in time.
     """
-    coordinator = await children.start("coordinator", plan.coordinator_command(), sink)
-    agents: list[Child] = []
-    asked = asyncio.create_task(requests.once.wait())
+    cluster = _Cluster(plan, sink, asyncio.create_task(requests.once.wait()))
     try:
-        for name in plan.agent_names:
-            agent = await children.start(name, plan.agent_command(name), sink)
-            agents.append(agent)
-        if await _become_ready(plan, [coordinator, *agents], asked):
+        await cluster.start()
+        if not cluster.asked.done():
             ready()
-            await _until_stopped(coordinator, agents, asked, sink, plan)
+        await cluster.stand()
     finally:
-        asked.cancel()
-        await children.stop(agents, requests.twice)
-        await children.stop([coordinator], requests.twice)
+        cluster.asked.cancel()
+        await children.stop(cluster.agents, requests.twice)
+        await children.stop(cluster.coordinators, requests.twice)
 
 
-async def _become_ready(plan: Plan, servers: list[Child], asked: asyncio.Task[bool]) -> bool:
-    """Return True once all agents are connected, False when asked to stop before that."""
-    connected = asyncio.create_task(_all_connected(plan.address, set(plan.agent_names)))
-    try:
-        await _first([connected, asked, *(server.ended for server in servers)])
-        _check(plan, servers)
-        if connected.done():
-            await connected
-        return not asked.done()
-    finally:
-        connected.cancel()
+class _Cluster:
+    """The servers, and `asked`, which is done once they are to stop."""
 
+    def __init__(self, plan: Plan, sink: Sink, asked: asyncio.Task[bool]) -> None:
+        self.plan = plan
+        self.sink = sink
+        self.asked = asked
+        self.coordinators: list[Child] = []
+        self.agents: list[Child] = []
 
-async def _until_stopped(
-    coordinator: Child, agents: list[Child], asked: asyncio.Task[bool], sink: Sink, plan: Plan
-) -> None:
-    watched = {agent.ended: agent for agent in agents}
-    while not asked.done():
-        await _first([coordinator.ended, asked, *watched])
-        _check(plan, [coordinator])
-        for end in [end for end in watched if end.done()]:
-            sink("up", f"{_end(watched.pop(end))}; the others go on")
+    async def start(self) -> None:
+        """Start the coordinator and then the agents; return once all of them are connected, or when asked to stop."""
+        import grpc.aio
 
+        self.coordinators.append(await children.start("coordinator", self.plan.coordinator_command(), self.sink))
+        async with grpc.aio.insecure_channel(self.plan.address) as channel:
+            await self._unless_stopped(channel.channel_ready(), "the coordinator")
+            for name in self.plan.agent_names if not self.asked.done() else ():
+                self.agents.append(await children.start(name, self.plan.agent_command(name), self.sink))
+            if self.agents:
+                await self._unless_stopped(_all_connected(channel, set(self.plan.agent_names)), "the agents")
 
-async def _first(tasks: Iterable[asyncio.Task[bool] | asyncio.Task[int] | asyncio.Task[None]]) -> None:
-    await asyncio.wait(set(tasks), return_when=asyncio.FIRST_COMPLETED)
+    async def stand(self) -> None:
+        """Return when asked to stop; tell when an agent ends before that."""
+        watched = {agent.ended: agent for agent in self.agents}
+        while not self.asked.done():
+            ends = (child.ended for child in self.coordinators)
+            await asyncio.wait({self.asked, *ends, *watched}, return_when=asyncio.FIRST_COMPLETED)
+            self._check(self.coordinators)
+            for end in [end for end in watched if end.done()]:
+                self.sink("up", f"{_end(watched.pop(end))}; the others go on")
 
+    async def _unless_stopped(self, step: Coroutine[None, None, None], what: str) -> None:
+        """Wait for a step of the start, for as long as all servers live and nobody asks to stop."""
+        servers = [*self.coordinators, *self.agents]
+        stepping = asyncio.create_task(step)
+        waited = {stepping, self.asked, *(server.ended for server in servers)}
+        try:
+            await asyncio.wait(waited, timeout=READY_WITHIN, return_when=asyncio.FIRST_COMPLETED)
+            self._check(servers)
+            if stepping.done():
+                stepping.result()
+            elif not self.asked.done():
+                message = f"After {READY_WITHIN:g} s {what} cannot be reached; {self.plan.log} may tell why."
+                raise UnavailableError(message, log=str(self.plan.log))
+        finally:
+            stepping.cancel()
 
-def _check(plan: Plan, servers: list[Child]) -> None:
-    for server in servers:
-        if server.ended.done():
-            raise ServerEndedError(f"{_end(server)}; {plan.log} tells why.", server=server.name, log=str(plan.log))
+    def _check(self, servers: list[Child]) -> None:
+        for server in servers:
+            if server.ended.done():
+                message = f"{_end(server)}; {self.plan.log} tells why."
+                raise ServerEndedError(message, server=server.name, log=str(self.plan.log))
 
 
 def _end(server: Child) -> str:
@@ -110,34 +127,19 @@ def _end(server: Child) -> str:
     return f"The {server.name} ended {how}"
 
 
-async def _all_connected(address: str, names: set[str]) -> None:
-    """Return once every agent of these names is connected to the coordinator.
-
-    Raises:
-        UnavailableError: They were not in time.
-    """
+async def _all_connected(channel: grpc.aio.Channel, names: set[str]) -> None:
+    """Return once every agent of these names is connected."""
     import grpc.aio
 
     from podium.v1 import agent_pb2, agent_pb2_grpc
 
-    async with grpc.aio.insecure_channel(address) as channel:
-        watch = agent_pb2_grpc.AgentServiceStub(channel).WatchAgents(
-            agent_pb2.WatchAgentsRequest(), wait_for_ready=True, timeout=READY_WITHIN
-        )
-        missing = set(names)
-        try:
-            async for message in watch:
-                connected = agent_pb2.AGENT_STATE_CONNECTED
-                missing -= {agent.name for agent in message.agents if agent.state == connected}
-                if not missing:
-                    return
-        except grpc.aio.AioRpcError as error:
-            raise _not_ready(missing, str(error.details())) from None
-        finally:
-            watch.cancel()
-        raise _not_ready(missing, "the coordinator stopped")
-
-
-def _not_ready(missing: set[str], why: str) -> UnavailableError:
-    names = ", ".join(sorted(missing))
-    return UnavailableError(f"The cluster was not ready within {READY_WITHIN:g} s, {names} did not connect: {why}.")
+    watch = agent_pb2_grpc.AgentServiceStub(channel).WatchAgents(agent_pb2.WatchAgentsRequest())
+    try:
+        async for message in watch:
+            names -= {agent.name for agent in message.agents if agent.state == agent_pb2.AGENT_STATE_CONNECTED}
+            if not names:
+                return
+    except grpc.aio.AioRpcError as error:
+        raise UnavailableError(f"The coordinator does not tell about its agents: {error.details()}.") from None
+    finally:
+        watch.cancel()

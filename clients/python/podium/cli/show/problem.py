@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from podium.errors import InvalidArgumentError, PodiumError
 
 # What to try next, by the error's reason. Words in braces are taken from the error's metadata.
-_NEXT: dict[str, str] = {
+NEXT: dict[str, str] = {
     "WORKFLOW_NOT_FOUND": "podium workflows list",
     "RUN_NOT_FOUND": "podium runs list",
     "TASK_NOT_FOUND": "podium tasks {run_id}",
@@ -22,7 +24,7 @@ _NEXT: dict[str, str] = {
 }
 
 
-class _Blanks(dict[str, str]):
+class Blanks(dict[str, str]):
     """Stands a word in capitals in for what an error does not tell."""
 
     def __missing__(self, key: str) -> str:
@@ -31,16 +33,18 @@ class _Blanks(dict[str, str]):
 
 def next_command(error: PodiumError) -> str:
     """Return the command to try after an error; empty when none is known."""
-    return _NEXT.get(error.reason, "").format_map(_Blanks(error.metadata))
+    return NEXT.get(error.reason, "").format_map(Blanks(error.metadata))
 
 
-def lines(error: Exception) -> list[str]:
-    """Return the error on one line, its violations one a line, and the next command to try."""
-    told = [f"error: {sentence(error)}"]
+def lines(error: Exception, as_typed: Callable[[str], str] = str) -> list[str]:
+    """Return the error on one line, its violations one a line, and the next command to try, as one must type it."""
+    summary = sentence(error)
+    told = [f"error: {summary}"]
     if isinstance(error, InvalidArgumentError):
-        told += [f"  {violation.shown(error.metadata.get('file', ''))}" for violation in error.violations]
+        file = error.metadata.get("file", "")
+        told += [f"  {one.shown(file)}" for one in error.violations if one.description not in summary]
     if isinstance(error, PodiumError) and (command := next_command(error)):
-        told.append(f"next: {command}")
+        told.append(f"next: {as_typed(command)}")
     return told
 
 

@@ -67,7 +67,9 @@ def _shortened(cell: Cell, width: int) -> Cell:
 
 def render(table: Table, width: int | None = None) -> str:
     """Return the table's lines. With a `width` in characters the last column is shortened to fit it."""
-    lines = [[Cell(title) for title in table.titles], *([_cell(value) for value in row] for row in table.rows)]
+    rows = [[_cell(value) for value in row] for row in table.rows]
+    right = [any(cell.right for cell in column) for column in zip(*rows, strict=True)] or [False] * len(table.titles)
+    lines = [[Cell(title, right=end) for title, end in zip(table.titles, right, strict=True)], *rows]
     widths = [max(_width(cell.text) for cell in column) for column in zip(*lines, strict=True)]
     if width is not None:
         widths[-1] = max(min(widths[-1], width - sum(widths[:-1]) - len(_GAP) * (len(widths) - 1)), 8)
