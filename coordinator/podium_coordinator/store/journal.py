@@ -208,15 +208,10 @@ def _first(error: psycopg.Error) -> psycopg.Error:
 
 
 def _alive(link: Connection) -> bool:
-    """Tell whether the connection is worth sending on: open, and its server has not hung up meanwhile."""
+    """Tell whether the connection is worth sending on: open, and its server has said nothing meanwhile."""
     if link.closed or link.info.transaction_status is not pq.TransactionStatus.IDLE:
         return False
+    # Nothing is due on a connection that is idle, so it is a farewell, or news of settings: a new one costs little.
     poll = select.poll()
     poll.register(link.fileno(), select.POLLIN)
-    try:
-        # A server that hangs up may have said why: that is read first, and the end only after it.
-        while poll.poll(0):
-            link.pgconn.consume_input()
-    except psycopg.OperationalError:
-        return False
-    return True
+    return not poll.poll(0)
