@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import PurePath
 from typing import Any, TypeAlias
 
 from podium.errors import RejectedInputError
@@ -106,9 +107,9 @@ def part(value: JsonValue, path: Sequence[str], task: str) -> JsonValue:
 
 
 def environment_value(value: object) -> str:
-    """Return a value as a program finds it in its environment."""
-    if isinstance(value, str):
-        return value
+    """Return a value as a program finds it in its environment: text and paths as they are, all else as JSON."""
+    if isinstance(value, str | PurePath):
+        return str(value)
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
 
 
