@@ -5,6 +5,7 @@ The scheduler keeps its jobs in memory: what is due is decided by rows, so that 
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -27,8 +28,8 @@ class Housekeeping:
         defaults = {"misfire_grace_time": None, "coalesce": True, "max_instances": 1}
         self._scheduler = AsyncIOScheduler(job_defaults=defaults, timezone="UTC")
 
-    def every(self, seconds: float, name: str, job: Callable[[], Awaitable[Any]]) -> None:
-        """Run `job` each `seconds`, the first time after that long, a little earlier or later each time."""
+    def every(self, seconds: float, name: str, job: Callable[[], Any]) -> None:
+        """Run `job`, a function or a coroutine function, each `seconds`, give or take a twentieth; not at once."""
         trigger = IntervalTrigger(seconds=seconds, jitter=seconds / 20, timezone="UTC")
         self._scheduler.add_job(_guarded(name, job), trigger, id=name, name=name)
 
@@ -42,12 +43,14 @@ class Housekeeping:
             self._scheduler.shutdown(wait=False)
 
 
-def _guarded(name: str, job: Callable[[], Awaitable[Any]]) -> Callable[[], Awaitable[None]]:
+def _guarded(name: str, job: Callable[[], Any]) -> Callable[[], Awaitable[None]]:
     """Return the job with its failures logged; it is tried again when it is due again."""
 
     async def run() -> None:
         try:
-            await job()
+            done = job()
+            if inspect.isawaitable(done):
+                await done
         except Exception:  # noqa: BLE001 - one job's fault must not end the others; it is logged
             _log.exception(Event.JOB_BROKE, job=name)
 

@@ -8,7 +8,7 @@ with short pauses: a run that was just created is taken up within milliseconds, 
 from __future__ import annotations
 
 import asyncio
-from contextlib import aclosing
+from contextlib import aclosing, contextmanager
 from typing import TYPE_CHECKING, Final
 
 from podium_coordinator.domain.records import RunUpdate
@@ -16,7 +16,7 @@ from podium_coordinator.domain.states import RUN_TERMINAL, RunState, TaskRunStat
 from podium_coordinator.store import runs, task_runs
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Mapping
+    from collections.abc import AsyncGenerator, Iterator, Mapping
     from uuid import UUID
 
     from podium_coordinator.domain.records import RunRecord, TaskRunRecord
@@ -52,7 +52,8 @@ class Follower:
                     async for told in changes:
                         yield told
             else:
-                found = await self._look(run_id, run_only)
+                with pauses.looking():
+                    found = await self._look(run_id, run_only)
                 if found != told:
                     told = found
                     yield told
@@ -79,7 +80,8 @@ class Follower:
                         state = update.run.state
                         yield state
             else:
-                state = (await self._run(run_id)).state
+                with pauses.looking():
+                    state = (await self._run(run_id)).state
                 yield state
                 if state not in RUN_TERMINAL:
                     await pauses.next()
@@ -102,14 +104,19 @@ class _Pauses:
     def __init__(self, longest: float) -> None:
         self._longest = longest
         self._pause = _FIRST_PAUSE
-        self._since = asyncio.get_running_loop().time()
+        self._took = 0.0
+
+    @contextmanager
+    def looking(self) -> Iterator[None]:
+        """Measure a look."""
+        began = asyncio.get_running_loop().time()
+        yield
+        self._took = asyncio.get_running_loop().time() - began
 
     async def next(self) -> None:
-        """Pause; the time since the last pause counts as the look's."""
-        took = asyncio.get_running_loop().time() - self._since
-        await asyncio.sleep(max(min(self._pause, self._longest), 10 * took))
+        """Pause."""
+        await asyncio.sleep(max(min(self._pause, self._longest), 10 * self._took))
         self._pause *= 2
-        self._since = asyncio.get_running_loop().time()
 
 
 async def _until_cut(news: RunNews) -> AsyncGenerator[RunUpdate, None]:
