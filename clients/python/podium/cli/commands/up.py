@@ -22,6 +22,7 @@ DEFAULT_PORT = 7450
 
 _data_dir = click.option(
     "--data-dir",
+    metavar="DIR",
     type=click.Path(file_okay=False, path_type=Path),
     help="Folder for everything the cluster keeps. [default: $XDG_DATA_HOME/podium; for root /var/lib/podium]",
 )
