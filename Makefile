@@ -22,7 +22,7 @@ demo: .venv/demo-ready ## Run the example on real data on a small cluster; leave
 	@$(BIN)/python -m examples.demo
 
 up: .venv/demo-ready ## Keep a small cluster in the foreground until Ctrl-C
-	@$(BIN)/python -m examples.demo --stay
+	@$(BIN)/podium up --agents 2 --data-dir build/up
 
 check: .venv/ready ## Format, lint, types, import contract, protos
 	$(BIN)/ruff format --check .
@@ -32,7 +32,7 @@ check: .venv/ready ## Format, lint, types, import contract, protos
 	$(BIN)/buf lint
 
 test: .venv/ready ## All tests: most of them side by side, then those that start a cluster one by one
-	$(BIN)/pytest -n 2 --ignore=tests/e2e --ignore=tests/fault
+	$(BIN)/pytest -n 2 --dist loadfile --ignore=tests/e2e --ignore=tests/fault
 	$(BIN)/pytest tests/e2e tests/fault
 
 test-floor: build/floor/ready ## The SDK's tests with the oldest gRPC and protobuf that it allows
