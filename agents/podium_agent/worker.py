@@ -14,7 +14,7 @@ bundle is unpacked, and carries parameters and upstream outputs as JSON. For eac
 A worker belongs to the first bundle it executes from, whose modules stay loaded; the session gives it no other.
 
 SIGTERM asks for the attempt's end: in a python action it raises `Terminated` in the main thread, so that the task's own
-clean-up runs; a shell action's program gets its own SIGTERM from the spawner. Either way the worker reports and ends.
+clean-up runs (the spawner repeats SIGTERM, should that be swallowed, as in a destructor); a shell action's program gets its own SIGTERM from the spawner. Either way the worker reports and ends.
 When SIGTERM comes between attempts the worker ends at once. It ends by os._exit: what user code left behind in threads
 and exit handlers must not keep it.
 
@@ -139,20 +139,25 @@ class Worker:
 
     def _execute(self, order: Header, body: bytes) -> Outcome:
         try:
-            self._enter(order)
-            ended = self._act(order, body)
+            return self._caught(order, body)
         except Terminated:
-            ended = outcome.failed(
-                "exit_code", outcome.describe_exit("The task", -signal.SIGTERM), exit_code=-signal.SIGTERM
-            )
-        except SystemExit as error:
-            ended = called_exit(error)
+            message = outcome.describe_exit("The task", -signal.SIGTERM)
+            return outcome.failed("exit_code", message, exit_code=-signal.SIGTERM)
+        finally:
+            self._interruptible = False
+
+    def _caught(self, order: Header, body: bytes) -> Outcome:
+        try:
+            self._enter(order)
+            return self._act(order, body)
+        except Terminated:
+            raise
         except RejectedInputError as error:
-            ended = outcome.failed("rejected_input", error.message)
+            return outcome.failed("rejected_input", error.message)
+        except SystemExit as error:
+            return called_exit(error)
         except BaseException as error:  # noqa: BLE001 - whatever the task's code raises ends the attempt, not the worker
-            ended = outcome.raised(error)
-        self._interruptible = False
-        return ended
+            return outcome.raised(error)
 
     def _enter(self, order: Header) -> None:
         os.environ.update(order["environment"])
@@ -213,19 +218,27 @@ class Worker:
         if not self._executing:
             os._exit(0)
         self._terminated = True
-        if self._interruptible:
-            self._interruptible = False
+        if self._interruptible and not is_unwinding():
             raise Terminated
+
+
+def is_unwinding() -> bool:
+    """Whether the interrupted code is cleaning up after a `Terminated`: one that was swallowed is raised again."""
+    error = sys.exc_info()[1]
+    while error is not None:
+        if isinstance(error, Terminated):
+            return True
+        error = error.__context__
+    return False
 
 
 def called_exit(error: SystemExit) -> Outcome:
     """Return the failure that leaving by sys.exit means."""
-    return outcome.failed(
-        "user_error",
-        f"The task called sys.exit({error.code!r}); return a value, or raise podium.Fail or podium.Skip.",
-        traceback=outcome.formatted(error),
-        exception_type="builtins.SystemExit",
-    )
+    told = outcome.raised(error)
+    message = f"The task called sys.exit({error.code!r}); return a value, or raise podium.Fail or podium.Skip."
+    if told.failure is not None:
+        told.failure["message"] = message
+    return told
 
 
 class PeakMemory:

@@ -76,6 +76,8 @@ class Peer(session_pb2_grpc.AgentSessionServiceServicer, blob_pb2_grpc.BlobServi
     blobs: dict[str, bytes] = field(default_factory=dict)
     fetched: list[str] = field(default_factory=list)
     draining: bool = False
+    stats: int = 0
+    stats_refused: int = 0
 
     def __post_init__(self) -> None:
         self.changed = asyncio.Condition()
@@ -120,7 +122,9 @@ class Peer(session_pb2_grpc.AgentSessionServiceServicer, blob_pb2_grpc.BlobServi
         await self.until(lambda: len(self.hellos) >= count)
         return self.hellos[count - 1]
 
-    async def end_of(self, assignment: session_pb2.Assignment, patience: float = PATIENCE) -> session_pb2.AttemptFinished:
+    async def end_of(
+        self, assignment: session_pb2.Assignment, patience: float = PATIENCE
+    ) -> session_pb2.AttemptFinished:
         token = assignment.attempt.token
         await self.until(lambda: token in self.finished, patience)
         return self.finished[token]
@@ -146,7 +150,7 @@ class Peer(session_pb2_grpc.AgentSessionServiceServicer, blob_pb2_grpc.BlobServi
 
     # The services
 
-    async def Connect(
+    async def Connect(  # noqa: N802 - gRPC's own name
         self, request_iterator: AsyncIterator[session_pb2.ConnectRequest], context: Any
     ) -> AsyncIterator[session_pb2.ConnectResponse]:
         if self.refusal is not None:
@@ -203,9 +207,10 @@ class Peer(session_pb2_grpc.AgentSessionServiceServicer, blob_pb2_grpc.BlobServi
         if request.finished and self.acknowledges:
             self.say(acknowledged=[item.attempt for item in request.finished])
 
-    async def AppendLogs(
+    async def AppendLogs(  # noqa: N802 - gRPC's own name
         self, request_iterator: AsyncIterator[session_pb2.AppendLogsRequest], context: Any
     ) -> AsyncIterator[session_pb2.AppendLogsResponse]:
+        del context
         async for request in request_iterator:
             log = self.logs.setdefault(request.attempt.token, Log())
             assert len(request.data) <= 256 * 1024
@@ -216,18 +221,17 @@ class Peer(session_pb2_grpc.AgentSessionServiceServicer, blob_pb2_grpc.BlobServi
             async with self.changed:
                 self.changed.notify_all()
 
-    async def PutBlob(
+    async def PutBlob(  # noqa: N802 - gRPC's own name
         self, request_iterator: AsyncIterator[blob_pb2.PutBlobRequest], context: Any
     ) -> blob_pb2.PutBlobResponse:
+        del context
         pieces = [request async for request in request_iterator]
         data = b"".join(piece.data for piece in pieces)
         assert hashlib.sha256(data).hexdigest() == pieces[0].sha256
         self.blobs[pieces[0].sha256] = data
         return blob_pb2.PutBlobResponse(size=len(data))
 
-    async def GetBlob(
-        self, request: blob_pb2.GetBlobRequest, context: Any
-    ) -> AsyncIterator[blob_pb2.GetBlobResponse]:
+    async def GetBlob(self, request: blob_pb2.GetBlobRequest, context: Any) -> AsyncIterator[blob_pb2.GetBlobResponse]:  # noqa: N802 - gRPC's own name
         self.fetched.append(request.sha256)
         if request.sha256 not in self.blobs:
             await context.abort(grpc.StatusCode.NOT_FOUND, "no such blob")
@@ -235,7 +239,12 @@ class Peer(session_pb2_grpc.AgentSessionServiceServicer, blob_pb2_grpc.BlobServi
         for start in range(0, len(data), 1 << 20):
             yield blob_pb2.GetBlobResponse(data=data[start : start + (1 << 20)])
 
-    async def StatBlobs(self, request: blob_pb2.StatBlobsRequest, context: Any) -> blob_pb2.StatBlobsResponse:
+    async def StatBlobs(self, request: blob_pb2.StatBlobsRequest, context: Any) -> blob_pb2.StatBlobsResponse:  # noqa: N802 - gRPC's own name
+        self.stats += 1
+        async with self.changed:
+            self.changed.notify_all()
+        if self.stats <= self.stats_refused:
+            await context.abort(grpc.StatusCode.UNAVAILABLE, "not now")
         sizes = {name: len(self.blobs[name]) for name in request.sha256 if name in self.blobs}
         return blob_pb2.StatBlobsResponse(sizes=sizes)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
-from types import TracebackType
 
 
 class Sign:
@@ -19,7 +18,7 @@ class Sign:
     def __enter__(self) -> Sign:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         os.close(self._descriptor)
 
     async def seen(self, patience: float = 20.0) -> str:

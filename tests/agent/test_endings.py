@@ -109,9 +109,7 @@ async def test_a_cancelled_function_may_clean_up_and_its_words_are_kept(
     assert is_gone(pid)
 
 
-async def test_a_function_deaf_to_term_is_killed(
-    agent: RunningAgent, peer: Peer, bundle: str, sign: Sign
-) -> None:
+async def test_a_function_deaf_to_term_is_killed(agent: RunningAgent, peer: Peer, bundle: str, sign: Sign) -> None:
     await peer.hello()
     order = a_call(bundle, "work:deaf", sign.path, run_timeout=a_second())
     peer.assign(order)

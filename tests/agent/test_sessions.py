@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -12,9 +13,10 @@ from pathlib import Path
 import grpc
 import pytest
 from google.protobuf import any_pb2
-from google.rpc import error_details_pb2, status_pb2
+from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]  # ships no types
 
 from podium.v1 import run_pb2
+from podium_agent.store.journal import Kind, read
 from tests.agent.bundles import a_bundle, a_call
 from tests.agent.conftest import RunningAgent, wait_until
 from tests.agent.peer import Peer, a_shell
@@ -62,6 +64,12 @@ def release(go: Path) -> None:
     # The descriptor stays open: a pipe that nobody holds loses what was written.
 
 
+def is_journaled(agent: RunningAgent, token: bytes) -> bool:
+    """Whether a worker has noted the end of an attempt."""
+    records = [record for path in (agent.folder / "journal").glob("w*.journal") for record in read(path)]
+    return (Kind.FINISH, token.hex()) in [(record.kind, record.header["token"]) for record in records]
+
+
 async def test_a_session_killed_in_the_middle_of_an_attempt_neither_loses_nor_repeats_it(
     agent: RunningAgent, peer: Peer, bundle: str, sign: Sign, go: Path
 ) -> None:
@@ -90,8 +98,7 @@ async def test_an_attempt_that_ends_while_there_is_no_session_is_reported_by_the
     session = agent.session_pid()
     os.kill(session, signal.SIGSTOP)
     release(go)
-    journal = agent.folder / "journal"
-    assert wait_until(lambda: any(order.attempt.token.hex().encode() in p.read_bytes() and b"ended_at" in p.read_bytes() for p in journal.glob("w*.journal")))
+    assert wait_until(lambda: is_journaled(agent, order.attempt.token))
     os.kill(session, signal.SIGKILL)
     assert await peer.result_of(order) == worker
 
@@ -220,7 +227,9 @@ async def test_a_drain_gives_back_what_has_not_begun_and_ends_when_the_rest_is_t
     assert agent.process.returncode == 0
 
 
-async def test_a_second_term_ends_everything_at_once(start: Start, peer: Peer, bundle: str, sign: Sign, go: Path) -> None:
+async def test_a_second_term_ends_everything_at_once(
+    start: Start, peer: Peer, bundle: str, sign: Sign, go: Path
+) -> None:
     agent = start()
     await peer.hello()
     peer.assign(a_call(bundle, "work:wait", sign.path, str(go)))
@@ -233,12 +242,10 @@ async def test_a_second_term_ends_everything_at_once(start: Start, peer: Peer, b
     assert agent.process.returncode == 1
 
 
-async def test_a_killed_agent_leaves_no_process_behind(
-    start: Start, peer: Peer, sign: Sign
-) -> None:
+async def test_a_killed_agent_leaves_no_process_behind(start: Start, peer: Peer, sign: Sign) -> None:
     agent = start()
     await peer.hello()
-    order = a_shell('sh -c \'setsid sh -c "echo \\$\\$ > $SIGN; exec sleep 1000" & wait\'; sleep 1000')
+    order = a_shell("sh -c 'setsid sh -c \"echo \\$\\$ > $SIGN; exec sleep 1000\" & wait'; sleep 1000")
     order.shell.env["SIGN"] = sign.path
     peer.assign(order)
     orphan = await sign.number()
@@ -270,9 +277,10 @@ async def test_an_agent_started_again_is_the_same_agent_without_its_attempts(
 async def test_a_second_agent_on_the_same_folder_is_refused(agent: RunningAgent, peer: Peer) -> None:
     await peer.hello()
     argv = [sys.executable, "-m", "podium_agent", f"--data-dir={agent.folder}", f"--coordinators={peer.address}"]
-    second = subprocess.run(argv, capture_output=True, text=True, check=False)
+    second = await asyncio.create_subprocess_exec(*argv, stderr=subprocess.PIPE)
+    _, told = await second.communicate()
     assert second.returncode == 4
-    assert "Another agent uses the data folder" in second.stderr
+    assert b"Another agent uses the data folder" in told
 
 
 async def test_the_agents_folders_and_sockets_are_its_owners_only(agent: RunningAgent, peer: Peer) -> None:

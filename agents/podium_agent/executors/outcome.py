@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import signal
-import traceback
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from podium.outcomes import MAX_MESSAGE_BYTES, Fail, Retry, Skip, cut, describe
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-MESSAGE_LIMIT = 4000
-TRACEBACK_LIMIT = 60_000
 OWN_CODE = (str(Path(__file__).resolve().parents[1]), "<frozen importlib")
 
 
@@ -44,36 +43,31 @@ class Outcome:
 
 def failed(kind: str, message: str, **details: Any) -> Outcome:
     """Return a failure of the given kind."""
-    return Outcome("failed", failure={"kind": kind, "message": limited(message, MESSAGE_LIMIT), **details})
+    return Outcome("failed", failure={"kind": kind, "message": cut(message, MAX_MESSAGE_BYTES), **details})
 
 
-def raised(error: BaseException, kind: str = "user_error") -> Outcome:
-    """Return the failure that an exception of the task's code means."""
-    name = type(error).__qualname__
-    text = describe(error)
+def raised(error: BaseException) -> Outcome:
+    """Return the end that an exception of the task's code means."""
+    match error:
+        case Skip():
+            return Outcome("skipped", failure={"kind": "unspecified", "message": cut(str(error), MAX_MESSAGE_BYTES)})
+        case Fail():
+            return replace(_user_error(error), no_retry=True)
+        case Retry(after=after):
+            return replace(_user_error(error), retry_after=after)
+    return _user_error(error)
+
+
+def _user_error(error: BaseException) -> Outcome:
+    try:
+        failure = describe(error, without_own_frames(error.__traceback__))
+    except Exception as fault:  # noqa: BLE001 - the exception's own code runs here
+        kind = type(error)
+        text = f"{kind.__qualname__} (what it says cannot be shown: {type(fault).__name__})"
+        return failed("user_error", text, exception_type=f"{kind.__module__}.{kind.__qualname__}")
     return failed(
-        kind,
-        f"{name}: {text}" if text else name,
-        traceback=formatted(error),
-        exception_type=limited(f"{type(error).__module__}.{name}", 1000),
+        "user_error", failure.message, traceback=failure.traceback, exception_type=cut(failure.exception_type, 1000)
     )
-
-
-def describe(error: BaseException) -> str:
-    """Return the exception's own text; an exception that cannot say it gets a substitute."""
-    try:
-        return str(error)
-    except Exception as fault:  # noqa: BLE001 - user code runs here
-        return f"(its text cannot be shown: {type(fault).__name__})"
-
-
-def formatted(error: BaseException) -> str:
-    """Return the traceback without the agent's own frames, its middle left out when it is long."""
-    try:
-        lines = traceback.format_exception(type(error), error, without_own_frames(error.__traceback__))
-    except Exception as fault:  # noqa: BLE001 - user code runs here
-        return f"(the traceback cannot be shown: {type(fault).__name__})"
-    return limited("".join(lines), TRACEBACK_LIMIT)
 
 
 def without_own_frames(trace: TracebackType | None) -> TracebackType | None:
@@ -81,17 +75,6 @@ def without_own_frames(trace: TracebackType | None) -> TracebackType | None:
     while trace is not None and trace.tb_frame.f_code.co_filename.startswith(OWN_CODE):
         trace = trace.tb_next
     return trace
-
-
-def limited(text: str, limit: int) -> str:
-    """Return `text`, its middle left out when it has more than `limit` bytes in UTF-8."""
-    encoded = text.encode(errors="replace")
-    if len(encoded) <= limit:
-        return encoded.decode()
-    half = (limit - 100) // 2
-    left_out = len(encoded) - 2 * half
-    head, tail = encoded[:half].decode(errors="ignore"), encoded[-half:].decode(errors="ignore")
-    return f"{head}\n[... {left_out} bytes left out ...]\n{tail}"
 
 
 def describe_exit(subject: str, code: int) -> str:

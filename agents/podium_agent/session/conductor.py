@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING
 
 import structlog
 
+from podium.outcomes import MAX_MESSAGE_BYTES, cut
 from podium.v1 import session_pb2
 from podium_agent.domain.admission import Verdict
 from podium_agent.domain.attempt import PREPARING, QUEUED, REPORTED, RUNNING, SETTLING, Effect, Event, State, step
-from podium_agent.executors.outcome import MESSAGE_LIMIT, limited
 from podium_agent.rpc import messages
 from podium_agent.session import endings
 from podium_agent.session.attempts import Attempt, Result
@@ -300,7 +300,7 @@ class Conductor:
         attempt.preparing = None
         if attempt.life != PREPARING:
             return
-        failure = {"kind": kind, "message": limited(message, MESSAGE_LIMIT)}
+        failure = {"kind": kind, "message": cut(message, MAX_MESSAGE_BYTES)}
         attempt.result = self._parts.endings.plain(attempt, "failed", failure)
         self._apply(attempt, Event.UNPREPARABLE)
         self.begin()
@@ -355,7 +355,10 @@ class Conductor:
         try:
             await self._parts.settler.settle(attempt)
         except UploadRefusedError as error:
-            failure = {"kind": "user_error", "message": f"The task's files cannot be stored: {error}"}
+            failure = {
+                "kind": "user_error",
+                "message": cut(f"The task's files cannot be stored: {error}", MAX_MESSAGE_BYTES),
+            }
             attempt.result = await self._parts.endings.gathered(attempt, "failed", failure)
         self._apply(attempt, Event.SETTLED)
 

@@ -48,9 +48,9 @@ class Endings:
         return result
 
     def _gather(self, path: Path, worker: str) -> tuple[int, bytes]:
+        complete(path, self.tail)
         for stream, suffix in ((1, "out"), (2, "err")):
             append_output(path, stream, self.folder.logs / f"{worker}.{suffix}")
-        complete(path, self.tail)
         if not path.exists():
             return 0, b""
         size = path.stat().st_size

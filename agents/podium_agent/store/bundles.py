@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import uuid
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-
+from podium.bundle import unpack
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,15 +61,10 @@ class BundleStore:
 
     async def _unpack(self, sha256: str) -> None:
         archive = await self._blobs.hold(sha256)
-        part = self._folder / f"{sha256}.{uuid.uuid4().hex}"
         try:
-            from podium import bundle
-
-            await asyncio.to_thread(bundle.unpack, archive, part)
-            part.replace(self.path(sha256))
+            await asyncio.to_thread(unpack, archive, self.path(sha256))
         finally:
             self._blobs.let_go([sha256])
-            await asyncio.to_thread(shutil.rmtree, part, True)
         self._unpacked[sha256] = None
         await self._remove_old()
 

@@ -37,7 +37,7 @@ class LogWriter:
     def __init__(self, path: Path, head: int, tail: int) -> None:
         self.path = path
         self._head, self._tail = head, tail
-        self._written = 0
+        self._written = self._size = 0
         self._descriptor = -1
         self._segment_left = 0
         self._segment = 0
@@ -52,8 +52,8 @@ class LogWriter:
 
     @property
     def size(self) -> int:
-        """Bytes the attempt has printed so far, in the log format."""
-        return self._written
+        """Bytes in the attempt's file: those of the head until it is closed, then all that is kept."""
+        return self._size
 
     def small(self) -> bytes | None:
         """Return the whole log when it is small, else None."""
@@ -77,6 +77,7 @@ class LogWriter:
             self._descriptor = -1
         if self._segment:
             complete(self.path, self._tail)
+            self._size = self.path.stat().st_size
 
     def _remember(self, records: bytes) -> None:
         if self._small is None:
@@ -91,6 +92,7 @@ class LogWriter:
             self._descriptor = os.open(self.path, WRITE_FLAGS, 0o600)
         if not self._segment and self._written + len(records) <= self._head:
             write_all(self._descriptor, records)
+            self._size += len(records)
         else:
             self._store_in_tail(records)
         self._written += len(records)
