@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import combinations
 
 from podium.model.spec import TaskSpec, TriggerRule
 from podium_coordinator.domain.states import FailureKind, RunState, TaskRunState
@@ -83,6 +84,17 @@ def verdict(rule: TriggerRule, counted: Upstreams) -> TaskRunState:
     if counted.n == 0 or starts(counted):
         return T.SCHEDULED
     return next((end for holds, end in otherwise if holds(counted)), T.PENDING)
+
+
+def possible_verdicts(rule: TriggerRule, ends: list[TaskRunState], new: list[bool]) -> set[TaskRunState]:
+    """Return all a rule may make of a task while its upstreams that are `new` come to their ends one by one."""
+    early = [end for end, is_new in zip(ends, new, strict=True) if not is_new]
+    late = [end for end, is_new in zip(ends, new, strict=True) if is_new]
+    return {
+        verdict(rule, upstreams([*early, *told, *[T.PENDING] * (len(late) - len(told))]))
+        for count in range(len(late) + 1)
+        for told in combinations(late, count)
+    }
 
 
 def outcome(tasks: tuple[TaskSpec, ...], ends: dict[str, TaskRunState]) -> RunState:
