@@ -51,6 +51,10 @@ from podium_coordinator.store.batch import Batch
 
 MOST_EVENTS_WAITING = 100_000
 EVENTS_PER_TURN = 4_096
+BUSY = 4
+"""Attempts that end in one turn from which on the loop counts as busy: agents then have work ahead, and a turn that
+waits `GATHER` seconds for more to do costs far less per attempt."""
+GATHER = 0.005
 RECALL_AFTER = 0.05
 """Seconds an attempt waits unstarted at its agent before it may be taken back for an idle one."""
 
@@ -108,7 +112,9 @@ class Shard:
                 await self._news.wait()
                 self._news.clear()
                 while self._inbox and self._reason_to_stop is None:
-                    await self.turn()
+                    ended = await self.turn()
+                    if ended >= BUSY:
+                        await asyncio.sleep(GATHER)
                 if self._reason_to_stop is not None:
                     raise self._reason_to_stop
         finally:
@@ -127,8 +133,8 @@ class Shard:
         for link in list(self.board.links.values()):
             link.close(NoOwnerError("This coordinator does not own the shard any more; connect again."))
 
-    async def turn(self) -> None:
-        """Apply what has arrived, commit, speak."""
+    async def turn(self) -> int:
+        """Apply what has arrived, commit, speak; return how many attempts that ended."""
         now, instant = datetime.now(UTC), asyncio.get_running_loop().time()
         effects, replies, batch = Effects(), Replies(), Batch()
         released = 0
@@ -144,6 +150,7 @@ class Shard:
         self._speech.speak(effects, replies, self.epoch)
         self.committed(batch)
         self._watch_over(instant)
+        return len(effects.attempts_ended)
 
     def _apply(
         self, event: Event, instant: float, now: datetime, effects: Effects, replies: Replies, batch: Batch
