@@ -17,6 +17,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2, reflection_pb2_g
 from podium.errors import FieldViolation, InvalidSettingError
 from podium_coordinator.rpc.calls import Calls
 from podium_coordinator.rpc.interceptors import CallInterceptor
+from podium_coordinator.rpc.reflected import ReflectedPool
 from podium_coordinator.structured_logs import Event
 
 if TYPE_CHECKING:
@@ -156,7 +157,7 @@ class CoordinatorServer:
 
     def _add_reflection(self) -> None:
         names = [*self._services, health.SERVICE_NAME, reflection.SERVICE_NAME, _REFLECTION_V1]
-        servicer = reflection.aio.ReflectionServicer(names)
+        servicer = reflection.aio.ReflectionServicer(names, pool=ReflectedPool())
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(servicer, self._server)
         # Version 1 differs from v1alpha in its name only.
         handler = grpc.stream_stream_rpc_method_handler(
