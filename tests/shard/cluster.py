@@ -1,4 +1,4 @@
-"""A shard owner on a real database, and agents that do what a test tells them, at the seam where links meet the loop."""
+"""A shard owner on a real database, and agents that do what a test tells them, where links meet the loop."""
 
 from __future__ import annotations
 
