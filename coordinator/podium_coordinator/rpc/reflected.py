@@ -8,7 +8,7 @@ from google.protobuf import descriptor_pool
 
 
 class ReflectedPool:
-    """The default pool, which also finds the file of a method. The library's own does not, and `describe` asks for it."""
+    """The default pool, which also finds the file of a method: `describe` asks for it."""
 
     def __init__(self) -> None:
         self._pool = descriptor_pool.Default()
