@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
+_LOCAL = ("init", "up", "down", "coordinator", "agent ", "completion", "version")
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -36,9 +38,10 @@ class Globals:
 
     def as_typed(self, command: str) -> str:
         """Return a `podium` command as it must be typed to reach the same coordinator."""
-        if self.address is None or command == "podium up":
+        podium, _, rest = command.partition(" ")
+        if self.address is None or podium != "podium" or rest.startswith(_LOCAL):
             return command
-        return command.replace("podium ", f"podium --address {self.address} ", 1)
+        return f"{podium} --address {self.address} {rest}"
 
 
 pass_globals = click.make_pass_decorator(Globals, ensure=True)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -103,7 +104,7 @@ def _complain(settings: Globals, ended: Ended) -> None:
         click.echo(tasks.failed(task_run), err=True)
     reason = f": {run.reason.rstrip('.')}." if run.reason else "."
     click.echo(f"error: Run {run.run_id} of {run.workflow} {_how(run)}{reason}", err=True)
-    commands = [f"podium logs {run.run_id} '{task_run.label}'" for task_run in ended.failed[:1]]
+    commands = [f"podium logs {run.run_id} {quote(task_run.label)}" for task_run in ended.failed[:1]]
     printing.next_step(settings, *commands, f"podium tasks {run.run_id}")
 
 

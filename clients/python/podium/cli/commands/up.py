@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING
 
 import click
@@ -58,7 +59,7 @@ def up(settings: Globals, data_dir: Path | None, agents: int, port: int, detach:
     plan = Plan(_folder(data_dir), port, agents)
     if detach:
         background.start(plan)
-        _announce(settings, plan, "`podium down`")
+        _announce(settings, plan, f"podium down --data-dir {quote(str(plan.data_dir))}")
         return
     announce = partial(_announce, settings, plan, "Ctrl-C here")
     _keep_up(settings, plan, partial(background.tell_ready, ready_fd) if ready_fd else announce)

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     import grpc.aio
 
 READY_WITHIN = 120.0
-"""Seconds the servers have to become ready."""
+"""Seconds each step of the start may take."""
+
+_EAGER = [(f"grpc.{which}_reconnect_backoff_ms", 200) for which in ("initial", "min", "max")]
 
 
 class ServerEndedError(StateError):
@@ -81,7 +83,7 @@ class _Cluster:
         import grpc.aio
 
         self.coordinators.append(await children.start("coordinator", self.plan.coordinator_command(), self.sink))
-        async with grpc.aio.insecure_channel(self.plan.address) as channel:
+        async with grpc.aio.insecure_channel(self.plan.address, _EAGER) as channel:
             await self._unless_stopped(channel.channel_ready(), "the coordinator")
             for name in self.plan.agent_names if not self.asked.done() else ():
                 self.agents.append(await children.start(name, self.plan.agent_command(name), self.sink))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from podium.errors import InvalidArgumentError, PodiumError
+from podium.errors import DeadlineError, InvalidArgumentError, PodiumError
 
 # What to try next, by the error's reason. Words in braces are taken from the error's metadata.
 NEXT: dict[str, str] = {
@@ -19,6 +19,7 @@ NEXT: dict[str, str] = {
     "BUNDLE_NOT_FOUND": "podium deploy PATH",
     "OUTPUTS_TOO_LARGE": "podium runs outputs {run_id} TASK",
     "UNAVAILABLE": "podium up",
+    "DEADLINE_EXCEEDED": "podium runs watch {run_id}",
     "SERVER_ENDED": "tail {log}",
     "MISSING_EXTRA": 'pip install "podium[{extra}]"',
 }
@@ -33,6 +34,8 @@ class Blanks(dict[str, str]):
 
 def next_command(error: PodiumError) -> str:
     """Return the command to try after an error; empty when none is known."""
+    if isinstance(error, DeadlineError) and "run_id" not in error.metadata:
+        return ""
     return NEXT.get(error.reason, "").format_map(Blanks(error.metadata))
 
 
