@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import psycopg
 import pytest
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg_pool import PoolTimeout
 
+from podium.errors import InvalidSettingError
 from podium_coordinator.store.errors import DatabaseUnavailableError
 from podium_coordinator.store.pools import options, read_pool, time_limit, write_connection, write_pool
 from tests.store.activity import scalar
@@ -49,7 +51,7 @@ async def test_a_read_pool_cannot_write(database: str) -> None:
 
 
 async def test_a_write_pool_writes_durably(conn: Connection, database: str) -> None:
-    lax = options(database, "x", synchronous_commit="off")
+    lax = options(database, "x", extra={"synchronous_commit": "off"})
     async with opened(write_pool(lax, 1)) as pool, pool.connection() as link:
         await store_workflow(link)
         assert await setting(link, "synchronous_commit") == "on"
@@ -93,6 +95,20 @@ async def test_what_takes_longer_than_its_limit_is_cut_off(conn: Connection) -> 
 async def test_without_a_server_connecting_says_so() -> None:
     with pytest.raises(DatabaseUnavailableError):
         await write_connection("host=/nowhere dbname=none", "test")
+
+
+async def test_a_standby_is_refused_for_writing(conn: Connection, database: str) -> None:
+    name = sql.Identifier(str(conninfo_to_dict(database)["dbname"]))
+    await conn.execute(sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on").format(name))
+    with pytest.raises(DatabaseUnavailableError, match="read-only"):
+        await write_connection(database, "test")
+
+
+@pytest.mark.parametrize("address", ["host", "postgresql://u:s3cret@[/x", "host=a s3cret"])
+def test_an_address_that_cannot_be_read_is_refused_without_being_quoted(address: str) -> None:
+    with pytest.raises(InvalidSettingError) as caught:
+        options(address, "test")
+    assert "s3cret" not in str(caught.value)
 
 
 def test_what_a_url_says_is_kept() -> None:

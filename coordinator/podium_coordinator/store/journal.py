@@ -77,7 +77,7 @@ async def journal_connection(database: str, shard: int, lock_timeout: float = 3.
     Raises:
         DatabaseUnavailableError: It could not be opened.
     """
-    return await write_connection(database, application(shard), lock_timeout=lock_timeout, **_BY_KEY)
+    return await write_connection(database, application(shard), lock_timeout=lock_timeout, extra=_BY_KEY)
 
 
 class Journal:

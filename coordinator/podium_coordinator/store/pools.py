@@ -13,10 +13,10 @@ from psycopg import AsyncConnection, conninfo
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool
 
-from podium_coordinator.store.errors import DatabaseUnavailableError
+from podium_coordinator.store.errors import DatabaseUnavailableError, InvalidSettingError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
 SCHEMA: Final = "podium"
 APPLICATION: Final = "podium"
@@ -35,6 +35,10 @@ _DURABLE: Final = """
     WHERE current_setting('synchronous_commit') IN ('off', 'local')
 """
 
+# A page is the first rows in a key's order. Before Postgres has counted the rows of a large run it takes it for a small
+# one, and would rather gather and sort all of it for each page: measured at 90,000 attempts, 60 ms instead of 4.
+_READING: Final = {"default_transaction_read_only": "on", "enable_bitmapscan": "off", "jit": "off"}
+
 Connection = AsyncConnection[TupleRow]
 Pool = AsyncConnectionPool[Connection]
 
@@ -46,11 +50,14 @@ def options(
     statement_timeout: float = 10.0,
     lock_timeout: float = 5.0,
     idle_in_transaction_timeout: float = 10.0,
-    **extra: str,
+    extra: Mapping[str, str] | None = None,
 ) -> str:
     """Return `database` (a URL or conninfo) with our schema, limits and name; times in seconds, 0 for no limit.
 
-    What the URL says about the network wins over our defaults.
+    What the URL says about the network wins over our defaults. `extra` are further settings of the session by name.
+
+    Raises:
+        InvalidSettingError: `database` is neither a URL nor a conninfo.
     """
     settings = {
         "search_path": SCHEMA,
@@ -59,12 +66,24 @@ def options(
         "idle_in_transaction_session_timeout": f"{idle_in_transaction_timeout * 1000:.0f}",
         "timezone": "UTC",
         "client_min_messages": "warning",
-        **extra,
+        **(extra or {}),
     }
-    given: dict[str, Any] = dict(conninfo.conninfo_to_dict(database))
+    given = _parsed(database)
     ours = " ".join(f"-c {name}={value}" for name, value in settings.items())
     given["options"] = f"{given.get('options') or ''} {ours}".strip()
     return conninfo.make_conninfo("", **(_NETWORK | given | {"application_name": application}))
+
+
+def _parsed(database: str) -> dict[str, Any]:
+    try:
+        return dict(conninfo.conninfo_to_dict(database))
+    except psycopg.ProgrammingError:
+        # Its text may quote a part of a password.
+        raise InvalidSettingError(
+            "The database's address cannot be read: it has to be like postgresql://user:password@host:5432/name,"
+            " with special characters in the password percent-encoded.",
+            setting="database_url",
+        ) from None
 
 
 def read_pool(database: str, size: int) -> Pool:
@@ -73,12 +92,12 @@ def read_pool(database: str, size: int) -> Pool:
     Statements may take 10 s. With all connections busy a caller waits 5 s (`PoolTimeout`), and at most 200 callers
     wait (`TooManyRequests`).
     """
-    return _pool(options(database, f"{APPLICATION}-read", default_transaction_read_only="on"), size)
+    return _pool(options(database, f"{APPLICATION}-read", extra=_READING), size)
 
 
 def write_pool(database: str, size: int) -> Pool:
     """Return a pool for the rows the API writes; as `read_pool` otherwise."""
-    return _pool(options(database, f"{APPLICATION}-write"), size, durable)
+    return _pool(_to_primary(options(database, f"{APPLICATION}-write")), size, durable)
 
 
 async def write_connection(database: str, application: str, **limits: Any) -> Connection:
@@ -87,12 +106,23 @@ async def write_connection(database: str, application: str, **limits: Any) -> Co
     Raises:
         DatabaseUnavailableError: It could not be opened.
     """
+    address = _to_primary(options(database, application, **limits))
     try:
-        link = await psycopg.AsyncConnection.connect(options(database, application, **limits), autocommit=True)
-        await durable(link)
+        link = await psycopg.AsyncConnection.connect(address, autocommit=True)
     except psycopg.OperationalError as error:
         raise DatabaseUnavailableError(f"The database cannot be reached: {error}") from error
+    try:
+        await durable(link)
+    except psycopg.OperationalError as error:
+        await link.close()
+        raise DatabaseUnavailableError(f"The database cannot be used: {error}") from error
     return link
+
+
+def _to_primary(address: str) -> str:
+    """Have writes refuse a standby at once, and find the primary where the address names several hosts."""
+    given = _parsed(address)
+    return conninfo.make_conninfo("", **({"target_session_attrs": "read-write"} | given))
 
 
 async def durable(link: Connection) -> None:
