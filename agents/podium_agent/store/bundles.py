@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections import OrderedDict
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from podium.bundle import unpack
@@ -62,7 +63,8 @@ class BundleStore:
     async def _unpack(self, sha256: str) -> None:
         archive = await self._blobs.hold(sha256)
         try:
-            await asyncio.to_thread(unpack, archive, self.path(sha256))
+            with suppress(FileExistsError):  # a bundle's folder appears whole or not at all
+                await asyncio.to_thread(unpack, archive, self.path(sha256))
         finally:
             self._blobs.let_go([sha256])
         self._unpacked[sha256] = None
