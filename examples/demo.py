@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -49,21 +50,21 @@ def main() -> int:
 
 
 def demo(results: Path) -> None:
-    """Deploy and run the pipeline, fetch its report, and say what it found.
+    """Deploy and run the pipeline, fetch its report, and say what it found. The cluster's folder stays after a failure.
 
     Raises:
         CommandError: The pipeline could not be deployed, or its run failed.
         ClusterError: The cluster did not come up.
     """
-    data = results / "cluster"
-    shutil.rmtree(results, ignore_errors=True)
-    print("Starting Postgres, a coordinator and two agents ...", flush=True)
+    results.mkdir(parents=True, exist_ok=True)
+    data = Path(tempfile.mkdtemp(prefix="cluster-", dir=results))
+    print(f"Starting Postgres, a coordinator and two agents in {data} ...", flush=True)
     with small_cluster(data) as address:
         podium(address, "deploy", str(PROJECT.relative_to(ROOT)))
         run_id = podium(address, "run", "nyc_flights", "-o", "name")
         with Client(address) as client:
             report = client.get_outputs(run_id)["write_report"]
-        fetch(report, results)
+            fetch(report, results)
     shutil.rmtree(data)
     tell(report, results)
 
