@@ -78,6 +78,7 @@ class Site:
     blobs: BlobKeeper
     logs: LogFolder
     finisher: LogFinisher
+    address: str
     channel: grpc.aio.Channel
     journal: Journal
     cluster: Cluster | None
@@ -130,7 +131,7 @@ async def a_site(
     finishing = asyncio.create_task(finisher.run())
     channel = grpc.aio.insecure_channel(address, options=[("grpc.max_receive_message_length", 64 << 20)])
     try:
-        yield Site(pools, conninfo, blobs, logs, finisher, channel, journal, cluster)
+        yield Site(pools, conninfo, blobs, logs, finisher, address, channel, journal, cluster)
     finally:
         await channel.close()
         await server.stop(0)

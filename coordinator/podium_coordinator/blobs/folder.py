@@ -113,7 +113,7 @@ def _open_at(path: Path, offset: int) -> IO[bytes] | None:
             file = path.open("rb")
         except FileNotFoundError:
             return None
-        file.seek(offset)
+        file.seek(min(offset, os.fstat(file.fileno()).st_size))  # beyond it, the kernel minds very large ones
         return file
 
 
