@@ -78,4 +78,4 @@ class ServerLog:
                 return
         self.path.replace(self.path.with_suffix(".log.1"))
         with self.path.open("wb") as file:
-            file.write(data)
+            file.write(data[-self._limit :])
