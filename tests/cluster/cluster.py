@@ -1,0 +1,327 @@
+"""A real cluster: a coordinator with its embedded Postgres, and agents that share no disk, all on loopback.
+
+folder/
+    coordinator/    the coordinator's data folder, hidden from agents
+    agents/NAME/    an agent's data folder, hidden from the other agents
+    logs/           what the servers say
+    ledger          where tasks note what they do, outside the platform
+    gates/          files whose locks hold tasks up
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import uuid
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+import psutil
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from podium import AsyncClient
+from podium.model.states import AgentState
+from podium.resources import Agent
+from tests.cluster import hiding
+from tests.cluster.gates import Gates
+from tests.cluster.processes import MARK, EndedEarlyError, Server, StillThereError, gone, wait_until_gone
+
+ROOT = Path(__file__).parents[2]
+READY_SECONDS = 60.0
+DRAIN_SECONDS = 20.0
+KILLED_SECONDS = 15.0
+LOWEST_PORT, EPHEMERAL_FROM = 15_000, 32_000
+
+LEDGER, GATES = "PODIUM_TEST_LEDGER", "PODIUM_TEST_GATES"
+
+AgentsWanted = Callable[[Mapping[str, Agent]], bool]
+
+BRISK = {
+    "PODIUM_COORDINATOR__HEARTBEAT_INTERVAL": "1",
+    "PODIUM_COORDINATOR__DISCONNECTED_AFTER": "3",
+    "PODIUM_COORDINATOR__LOST_AFTER": "5",
+    "PODIUM_COORDINATOR__LEASE": "5",
+}
+"""Settings under which losses are noticed in seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentPlan:
+    """An agent of the cluster; `disk` bounds its data folder, in bytes, where that is to be small."""
+
+    name: str
+    cpu: float = 4
+    memory: str = "2GiB"
+    labels: Mapping[str, str] = field(default_factory=dict)
+    more: Mapping[str, str] = field(default_factory=dict)
+    journal_disk: int = 0
+
+    def flags(self) -> list[str]:
+        """Return what the agent is told on its command line."""
+        labels = {"name": self.name, **self.labels}
+        given = {
+            "name": self.name,
+            "cpu": f"{self.cpu:g}",
+            "memory": self.memory,
+            "grace": "2",
+            "labels": ",".join(f"{key}={value}" for key, value in labels.items()),
+            **self.more,
+        }
+        return [part for name, value in given.items() for part in (f"--{name.replace('_', '-')}", value)]
+
+
+TWO_AGENTS = (AgentPlan("a1"), AgentPlan("a2"))
+
+
+class Cluster:
+    """The cluster. Whoever made it calls `end`."""
+
+    living: list[Cluster] = []  # noqa: RUF012 - on purpose one list: what to show when a test fails
+
+    def __init__(
+        self,
+        settings: Mapping[str, str] | None = None,
+        *,
+        database_url: str = "",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """Make the folders; nothing is started yet.
+
+        Args:
+            settings: Variables of the coordinator's settings.
+            database_url: The database; empty for an embedded Postgres.
+            environment: Variables that every server gets.
+        """
+        self.folder = Path(tempfile.mkdtemp(prefix="pod-", dir="/tmp"))
+        self.folder.chmod(0o711)
+        self.mark = uuid.uuid4().hex
+        self.port = free_port()
+        self.ledger = self.folder / "ledger"
+        self.gates = Gates(self.folder / "gates")
+        self.data_dir = self.folder / "coordinator"
+        self.agents: dict[str, Server] = {}
+        for folder in (self.data_dir, self.folder / "agents", self.folder / "logs"):
+            folder.mkdir(mode=0o711)
+        self.data_dir.chmod(0o700)
+        self.ledger.touch()
+        self.ledger.chmod(0o666)
+        self._settings = dict(settings or {})
+        self._environment = dict(environment or {})
+        self._database_url = database_url
+        self.coordinator = self.server("coordinator", self.coordinator_command(), self._settings)
+        Cluster.living.append(self)
+
+    @property
+    def address(self) -> str:
+        """Where the coordinator answers."""
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def conninfo(self) -> str:
+        """How to reach the database directly."""
+        return self._database_url or f"host={self.data_dir}/postgres/socket port=5432 user=podium dbname=podium"
+
+    def client(self) -> AsyncClient:
+        """Return a client; the caller closes it."""
+        return AsyncClient(self.address)
+
+    # Starting
+
+    def server(self, name: str, command: Sequence[str], more: Mapping[str, str] | None = None) -> Server:
+        """Return a server of this cluster, not started."""
+        inherited = {key: value for key, value in os.environ.items() if not key.startswith(("PODIUM_", "OTEL_"))}
+        own = {
+            MARK: self.mark,
+            LEDGER: str(self.ledger),
+            GATES: str(self.gates.folder),
+            "XDG_CONFIG_HOME": str(self.folder / "no-config"),
+        }
+        return Server(name, command, {**inherited, **own, **self._environment, **(more or {})}, self.folder / "logs" / f"{name}.log")
+
+    def coordinator_command(self, port: int | None = None, data_dir: Path | None = None) -> list[str]:
+        """Return the command line of a coordinator."""
+        command = [sys.executable, "-m", "podium.cli", "coordinator"]
+        command += ["--listen", f"127.0.0.1:{port or self.port}", "--data-dir", str(data_dir or self.data_dir)]
+        command += ["--database-url", self._database_url] if self._database_url else []
+        return hiding.hidden_command({}, command)
+
+    def agent_folder(self, name: str) -> Path:
+        """Return the data folder of an agent."""
+        return self.folder / "agents" / name
+
+    def agent_server(self, plan: AgentPlan, *, folder: Path | None = None) -> Server:
+        """Return an agent of this cluster, not started, that sees no data folder but its own."""
+        own = folder or self.agent_folder(plan.name)
+        own.mkdir(mode=0o700, exist_ok=True)
+        command = [sys.executable, "-m", "podium_agent", "--coordinators", self.address, "--data-dir", str(own)]
+        return self.server(f"agent-{plan.name}", self._hidden(plan, own, [*command, *plan.flags()]))
+
+    def _hidden(self, plan: AgentPlan, own: Path, command: list[str]) -> list[str]:
+        match hiding.way():
+            case "namespace":
+                small = {str(own / "journal"): plan.journal_disk} if plan.journal_disk else {}
+                hide = [str(self.data_dir), str(self.folder / "agents")]
+                return hiding.hidden_command({"hide": hide, "keep": [str(own)], "small": small}, command)
+            case "user":
+                uid = hiding.FIRST_UID + len(self.agents)
+                os.chown(own, uid, uid)
+                return hiding.hidden_command({"uid": uid}, command)
+            case "none":
+                return hiding.hidden_command({}, command)
+
+    async def start(self, plans: Sequence[AgentPlan] = TWO_AGENTS) -> None:
+        """Start the coordinator and the agents; return when all are in session."""
+        self.coordinator.start()
+        for plan in plans:
+            self.agents[plan.name] = self.agent_server(plan)
+            self.agents[plan.name].start()
+        await self.serving()
+        await self.connected(*self.agents)
+
+    async def restart_coordinator(self, **more: str) -> None:
+        """Start the coordinator again, and return when it answers."""
+        self.coordinator.start(**more)
+        await self.serving()
+
+    async def serving(self, seconds: float = READY_SECONDS) -> None:
+        """Return when the coordinator's health check says SERVING."""
+        await self._while_alive(self._serving(), [self.coordinator], seconds)
+
+    async def _serving(self) -> None:
+        async with grpc.aio.insecure_channel(self.address) as channel:
+            watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), wait_for_ready=True)
+            try:
+                async for answer in watch:
+                    if answer.status == health_pb2.HealthCheckResponse.SERVING:
+                        return
+            finally:
+                watch.cancel()
+
+    async def connected(self, *names: str, seconds: float = READY_SECONDS) -> None:
+        """Return when all these agents are connected."""
+        servers = [self.coordinator, *(self.agents[name] for name in names)]
+
+        def all_there(agents: Mapping[str, Agent]) -> bool:
+            return all(name in agents and agents[name].state is AgentState.CONNECTED for name in names)
+
+        await self._while_alive(self.agents_are(all_there), servers, seconds)
+
+    async def agents_are(self, wanted: AgentsWanted) -> dict[str, Agent]:
+        """Return all agents once they are as wanted."""
+        known: dict[str, Agent] = {}
+        async with self.client() as client, contextlib.aclosing(client.watch_agents()) as updates:
+            async for changed in updates:
+                known.update({agent.name: agent for agent in changed})
+                if wanted(known):
+                    return known
+        raise AssertionError("The stream of agents ended.")
+
+    async def _while_alive(self, work: Coroutine[Any, Any, object], servers: Sequence[Server], seconds: float) -> None:
+        """Do the work; raise EndedEarlyError when one of the servers ends first."""
+        doing = asyncio.ensure_future(work)
+        ends = {asyncio.create_task(gone(server.pid)): server for server in servers}
+        try:
+            async with asyncio.timeout(seconds):
+                await asyncio.wait({doing, *ends}, return_when=asyncio.FIRST_COMPLETED)
+            for end, server in ends.items():
+                if end.done() and not doing.done():
+                    raise EndedEarlyError(f"{server.name} ended with {server.wait(1)}:\n{server.words()}")
+            await doing
+        finally:
+            for task in (doing, *ends):
+                task.cancel()
+            await asyncio.gather(doing, *ends, return_exceptions=True)
+
+    # Harming
+
+    def postmaster(self) -> int:
+        """Return the process id of the embedded Postgres."""
+        return int((self.data_dir / "postgres" / "data" / "postmaster.pid").read_text().split()[0])
+
+    async def kill_coordinator(self) -> None:
+        """Kill the coordinator's process; its Postgres shuts down by itself."""
+        self.coordinator.tell(signal.SIGKILL)
+        await self.coordinator.ended()
+
+    async def kill_postgres(self) -> None:
+        """Kill the postmaster, which takes all of Postgres down."""
+        pid = self.postmaster()
+        os.kill(pid, signal.SIGKILL)
+        await gone(pid)
+
+    def session_of(self, name: str) -> int:
+        """Return the process id of an agent's session."""
+        for child in psutil.Process(self.agents[name].pid).children():
+            if "podium_agent.session" in child.cmdline():
+                return child.pid
+        raise AssertionError(f"Agent {name} has no session process.")
+
+    async def kill_session(self, name: str) -> None:
+        """Kill an agent's session process only."""
+        pid = self.session_of(name)
+        os.kill(pid, signal.SIGKILL)
+        await gone(pid)
+
+    async def kill_agent(self, name: str) -> None:
+        """Kill an agent: spawner, session, workers and tasks, all at once."""
+        family = self.agents[name].family()
+        self.agents[name].tell_all(signal.SIGKILL)
+        for process in family:
+            await gone(process.pid)
+
+    # Ending
+
+    def end(self) -> None:
+        """End everything, agents first, and assert that nothing is left."""
+        try:
+            self.gates.open_all()
+            _stop(list(self.agents.values()))
+            _stop([self.coordinator])
+            wait_until_gone(self.mark, self.folder, DRAIN_SECONDS)
+            self._assert_no_sockets()
+        finally:
+            Cluster.living.remove(self)
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _assert_no_sockets(self) -> None:
+        with socket.socket() as probe:
+            assert probe.connect_ex(("127.0.0.1", self.port)) != 0, f"something still listens on port {self.port}"
+        left = [line for line in Path("/proc/net/unix").read_text().splitlines() if f" {self.folder}/" in line]
+        assert not left, f"sockets are left: {left}"
+
+    def words(self) -> Iterator[tuple[str, str]]:
+        """Yield the end of what each server said."""
+        for path in sorted((self.folder / "logs").glob("*.log")):
+            yield path.stem, path.read_text("utf-8", "replace")[-6_000:]
+
+
+def _stop(servers: Sequence[Server]) -> None:
+    """Drain servers side by side; what does not end in time is made to."""
+    for signum, seconds in ((signal.SIGTERM, DRAIN_SECONDS), (signal.SIGTERM, KILLED_SECONDS), (signal.SIGKILL, 5.0)):
+        running = [server for server in servers if server.running]
+        for server in running:
+            server.tell(signal.SIGCONT)
+            server.tell(signum)
+        for server in running:
+            with contextlib.suppress(StillThereError):
+                server.wait(seconds)
+
+
+def free_port() -> int:
+    """Return a port that nothing uses, below those the kernel gives to clients: it is free after a restart, too."""
+    for port in random.sample(range(LOWEST_PORT, EPHEMERAL_FROM), 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("No port is free.")

@@ -1,0 +1,55 @@
+"""Clusters for tests. A module names the fixture it wants; harming tests take `own_cluster`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.cluster import BRISK, TWO_AGENTS, AgentPlan, Cluster
+from tests.cluster.witness import Witness
+
+PROJECT = Path(__file__).parent / "project"
+
+
+@contextmanager
+def running_cluster(
+    plans: Sequence[AgentPlan] = TWO_AGENTS,
+    settings: Mapping[str, str] = BRISK,
+    projects: Sequence[Path] = (PROJECT,),
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Cluster]:
+    """Run a cluster with projects deployed; end it, and assert that nothing is left."""
+    cluster = Cluster(settings, environment=environment)
+    try:
+        asyncio.run(_start(cluster, plans, projects))
+        yield cluster
+    finally:
+        cluster.end()
+
+
+async def _start(cluster: Cluster, plans: Sequence[AgentPlan], projects: Sequence[Path]) -> None:
+    await cluster.start(plans)
+    async with cluster.client() as client:
+        for project in projects:
+            await client.deploy(project)
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    """A cluster of two agents that the tests of a module share."""
+    with running_cluster() as running:
+        yield running
+
+
+@pytest.fixture
+async def witness(cluster: Cluster) -> AsyncIterator[Witness]:
+    """A client of the module's cluster that remembers what it was told."""
+    async with Witness(cluster) as watching:
+        yield watching
+
+
+__all__ = ["PROJECT", "cluster", "running_cluster", "witness"]

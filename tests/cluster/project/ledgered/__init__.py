@@ -1,0 +1,1 @@
+"""Workflows whose tasks keep a ledger of what they do, outside the platform."""
