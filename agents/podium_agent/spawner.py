@@ -11,9 +11,10 @@ time. It starts three kinds of children, each in a session of its own and bound 
   they connect to belongs to the spawner and is handed to each session in turn, so a connection made in between waits;
 - the *guardian*, which ends what a killed spawner would leave behind.
 
-Spawner and session talk over a socket pair with one JSON message a packet. The session says `ready`, `start` and `end`;
-the spawner says `workers` (who lives, and who has exited while no session listened), `started` and `exited`. An exit is
-told only when the worker's whole process tree is gone: until then its resources are not free.
+Spawner and session talk over a socket pair with one JSON message a packet. The session says `ready`, `start`, `end` and
+`noted`; the spawner answers `ready` with `workers` (who lives, and who has exited), and tells of each that `exited`. An
+exit is told only when the worker's whole process tree is gone: until then its resources are not free. It is told again
+to each new session until one says that it is noted: a session can die with the news unread.
 
 The spawner keeps the reading ends of each worker's output pipes. When a worker dies in the middle of an attempt, what
 it last wrote is still in the pipes; the spawner saves it beside the logs, for the session to append.
@@ -76,7 +77,7 @@ class SessionProcess:
     due: float = 0.0
     pause: float = FIRST_PAUSE
     listens: bool = False
-    backlog: deque[dict[str, Any]] = field(default_factory=deque)
+    backlog: deque[bytes] = field(default_factory=deque)
 
 
 class Spawner:
@@ -88,6 +89,7 @@ class Spawner:
         self._agent_id = folder.agent_id()
         self._start_id = uuid.uuid4().hex
         self._workers: dict[str, Worker] = {}
+        self._exits: dict[str, int] = {}
         self._session = SessionProcess()
         self._terms = 0
         self._terms_obeyed = 0
@@ -200,7 +202,10 @@ class Spawner:
         for descriptor, suffix in zip(worker.outputs, ("out", "err"), strict=True):
             save_rest(descriptor, self._folder.logs / f"{name}.{suffix}")
             os.close(descriptor)
-        code = os.waitstatus_to_exitcode(worker.tree.status or 0)
+        self._exited(name, os.waitstatus_to_exitcode(worker.tree.status or 0))
+
+    def _exited(self, name: str, code: int) -> None:
+        self._exits[name] = code
         self._tell({"event": "exited", "worker": name, "code": code})
 
     def _try_to_start(self, name: str) -> None:
@@ -208,7 +213,7 @@ class Spawner:
             self._start_worker(name)
         except OSError as error:
             say(f"cannot start a worker: {error}")
-            self._tell({"event": "exited", "worker": name, "code": 127})
+            self._exited(name, 127)
 
     def _start_worker(self, name: str) -> None:
         outputs = output_pipe(), output_pipe()
@@ -232,7 +237,6 @@ class Spawner:
         for _, write_end in outputs:
             os.close(write_end)
         self._workers[name] = Worker(trees.Tree(pid), (outputs[0][0], outputs[1][0]))
-        self._tell({"event": "started", "worker": name, "pid": pid})
 
     def _environment(self) -> dict[str, str]:
         return {**os.environ, processes.MARK: f"{self._agent_id}:{self._start_id}"}
@@ -271,6 +275,7 @@ class Spawner:
         if session.channel is not None:
             session.channel.close()
         session.pid, session.channel, session.listens = 0, None, False
+        session.backlog.clear()
         if code in FINAL_CODES or self._terms > 1:
             self._finish(code if code in FINAL_CODES else 1)
             return
@@ -315,27 +320,28 @@ class Spawner:
     def _obey(self, order: dict[str, Any]) -> None:
         match order["op"]:
             case "ready":
-                self._session.listens = True
                 living = {name: worker.tree.pid for name, worker in self._workers.items()}
-                exited = {event["worker"]: event["code"] for event in self._session.backlog}
-                self._session.backlog.clear()
-                self._tell({"event": "workers", "living": living, "exited": exited, "draining": self._terms > 0})
+                state = {"living": living, "exited": self._exits, "draining": self._terms > 0}
+                self._session.listens = True
+                self._tell({"event": "workers", **state})
+            case "noted":
+                self._exits.pop(order["worker"], None)
             case "start":
                 self._try_to_start(order["worker"])
             case "end" if order["worker"] in self._workers:
                 self._workers[order["worker"]].tree.begin(time.monotonic(), order["grace"])
 
     def _tell(self, event: dict[str, Any]) -> None:
-        """Tell the session, or the next one; what is kept is bounded by the number of workers there ever are."""
-        if event["event"] == "exited" or self._session.listens:
-            self._session.backlog.append(event)
+        """Tell the session that listens; to one that does not listen yet, `workers` will say it."""
+        if self._session.listens:
+            self._session.backlog.append(json.dumps(event).encode())
         self._flush()
 
     def _flush(self) -> None:
         session = self._session
         while session.listens and session.backlog and session.channel is not None:
             try:
-                session.channel.send(json.dumps(session.backlog[0]).encode())
+                session.channel.send(session.backlog[0])
             except BlockingIOError:
                 return
             except OSError:

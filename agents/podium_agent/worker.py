@@ -14,7 +14,8 @@ bundle is unpacked, and carries parameters and upstream outputs as JSON. For eac
 A worker belongs to the first bundle it executes from, whose modules stay loaded; the session gives it no other.
 
 SIGTERM asks for the attempt's end: in a python action it raises `Terminated` in the main thread, so that the task's own
-clean-up runs (the spawner repeats SIGTERM, should that be swallowed, as in a destructor); a shell action's program gets its own SIGTERM from the spawner. Either way the worker reports and ends.
+clean-up runs (the spawner repeats SIGTERM, should that be swallowed, as in a destructor); a shell action's program gets
+its own SIGTERM from the spawner. Either way the worker reports and ends.
 When SIGTERM comes between attempts the worker ends at once. It ends by os._exit: what user code left behind in threads
 and exit handlers must not keep it.
 
@@ -34,6 +35,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from podium.errors import RejectedInputError
+from podium_agent import frames
 from podium_agent.executors import outcome, python, shell
 from podium_agent.executors.capture import Capture
 from podium_agent.executors.connection import Connection
@@ -109,7 +111,7 @@ class Worker:
         try:
             self._journal.start(holding)
         except OSError as error:
-            self._connection.finish({"op": "refused", "token": self._token, "reason": str(error)}, b"")
+            self._connection.finish(frames.pack({"op": "refused", "token": self._token, "reason": str(error)}))
             return
         self._executing = True
         self._connection.begin(holding)
@@ -195,14 +197,16 @@ class Worker:
     def _report(self, facts: Header, ended: Outcome, log: LogWriter) -> None:
         small = log.small() or b""
         header = {**facts, **ended.fields(), "log_bytes": log.size, "log_inline": len(small)}
-        try:
-            self._journal.finish(header, ended.output + small)
-        except OSError as error:
-            header["unkept"] = str(error)
         header.update(op="finished", journal=self._journal.file)
-        self._connection.finish(header, ended.output + small)
-        if small and log.on_disk and "unkept" not in header:
-            discard(log.path)
+        frame = frames.pack(header, ended.output + small)
+        try:
+            self._journal.finish(frame)
+        except OSError as error:
+            frame = frames.pack({**header, "unkept": str(error)}, ended.output + small)
+        else:
+            if small and log.on_disk:
+                discard(log.path)
+        self._connection.finish(frame)
 
     def _tidy(self) -> None:
         """Empty the scratch folder, and come back to it."""

@@ -58,10 +58,10 @@ class Connection:
             if not self._connected:
                 self._connect()
 
-    def finish(self, header: Header, body: bytes) -> None:
+    def finish(self, frame: bytes) -> None:
         """Send the attempt's result, and once more after each reconnect until the next attempt begins."""
         with self._lock:
-            self._holding, self._result = None, frames.pack(header, body)
+            self._holding, self._result = None, frame
             if not self._send(self._result):
                 self._connect()
 

@@ -15,8 +15,10 @@ from podium_agent.rpc.blobs import BlobClient
 from podium_agent.rpc.channel import CurrentChannel
 from podium_agent.rpc.link import Link
 from podium_agent.session import workers
-from podium_agent.session.conductor import Conductor, Parts
+from podium_agent.session.attempts import Attempts
+from podium_agent.session.conductor import Conductor
 from podium_agent.session.desk import Desk
+from podium_agent.session.effects import Parts
 from podium_agent.session.endings import Endings
 from podium_agent.session.health import DiskHealth
 from podium_agent.session.logs import LogShipper
@@ -68,11 +70,12 @@ class Agent:
         warm = min(max(offered_cpu_millis(settings) // 1000, 1), cores(), limit)
         self._pool = Pool(self._spawner, warm, limit, settings.recycle_after)
         self._endings = Endings(folder, settings.log_tail)
+        self._attempts = Attempts()
+        self._health = DiskHealth(folder.journal, self._health_changed)
         self._conductor = Conductor(self._parts())
         self._desk = Desk(folder, self._pool, self._conductor, self._journal, self._endings)
         self._pool.employer = self._conductor
         self._spawner.watcher = self._desk
-        self._health = self._conductor.health = DiskHealth(folder.journal, self._health_changed)
         self._link = Link(settings.coordinators, self._hello, self._conductor, self._outbox, self._current)
 
     def _parts(self) -> Parts:
@@ -80,6 +83,7 @@ class Agent:
         cache = BlobCache(self._folder.blobs, client, self._settings.cache_size)
         bundles = BundleStore(self._folder.bundles, cache, lambda: self._pool.bundles)
         return Parts(
+            attempts=self._attempts,
             admission=self._admission,
             outbox=self._outbox,
             pool=self._pool,
@@ -89,6 +93,7 @@ class Agent:
             logs=self._logs,
             journal=self._journal,
             writer=JournalWriter(self._folder.journal, "session"),
+            health=self._health,
             supervisor=self._supervisor,
             grace=self._settings.grace,
         )
@@ -105,7 +110,6 @@ class Agent:
             IncompatibleAgentError: The coordinator refuses this version.
             SpawnerGoneError: The spawner is gone.
         """
-        server = await workers.serve(self._desk, listening)
         recovery = Recovery(
             self._folder,
             self._journal,
@@ -115,6 +119,7 @@ class Agent:
             self._desk,
             self._logs,
             self._settings.log_tail,
+            lambda: workers.serve(self._desk, listening),
         )
         if await recovery.run():
             self.drain()
@@ -124,7 +129,6 @@ class Agent:
         try:
             await self._until_drained()
         finally:
-            server.close()
             await self._supervisor.close()
 
     async def _until_drained(self) -> None:
@@ -144,10 +148,10 @@ class Agent:
         self._pool.close()
         self._outbox.drain()
         self._conductor.give_back_unstarted()
-        await self._conductor.wait_until_executed()
+        await self._attempts.wait_until_executed()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ACKNOWLEDGED_WITHIN):
-                await self._conductor.wait_until_acknowledged()
+                await self._attempts.wait_until_acknowledged()
                 await self._logs.wait_until_sent()
         log.info("drained")
 

@@ -82,8 +82,10 @@ class Desk:
         if token:
             log.info("worker_ended_in_attempt", worker=worker, code=code)
             self._conductor.worker_gone(token, code)
-        elif words := self._endings.last_words(worker):
-            log.warning("worker_ended", worker=worker, code=code, last_words=words)
+        else:
+            if words := self._endings.last_words(worker):
+                log.warning("worker_ended", worker=worker, code=code, last_words=words)
+            self._pool.buried(worker)
         self._journal.writer_gone(worker)
         shutil.rmtree(self._folder.scratch / worker, ignore_errors=True)
         self._news.set()

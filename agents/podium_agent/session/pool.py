@@ -169,6 +169,10 @@ class Pool:
         self._start_missing()
         return slot.token
 
+    def buried(self, worker: str) -> None:
+        """Note that a worker's exit has been acted on, for good."""
+        self._spawner.noted(worker)
+
     # Decisions
 
     def _idle_for(self, bundle: str) -> Slot | None:

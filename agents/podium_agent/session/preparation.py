@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -34,13 +33,13 @@ class PreparationError(Exception):
         self.kind = kind
 
 
-@dataclass(frozen=True, slots=True)
 class Preparer:
     """Knows where bundles, blobs and scratch space are."""
 
-    folder: DataFolder
-    bundles: BundleStore
-    blobs: BlobCache
+    def __init__(self, folder: DataFolder, bundles: BundleStore, blobs: BlobCache) -> None:
+        self.bundles = bundles
+        self.blobs = blobs
+        self._logs, self._files = str(folder.logs), str(folder.files)
 
     def ready(self, assignment: session_pb2.Assignment) -> bool:
         """Whether there is nothing to fetch."""
@@ -87,8 +86,8 @@ class Preparer:
             "blobs": {sha256: str(self.blobs.path(sha256)) for sha256 in attempt.pinned},
             "bundle": assignment.bundle,
             "bundle_folder": str(self.bundles.path(assignment.bundle)) if assignment.bundle else "",
-            "log": str(self.folder.logs / f"{log_name(attempt.holding)}.log"),
-            "files": str(self.folder.files / attempt.token),
+            "log": f"{self._logs}/{log_name(attempt.holding)}.log",
+            "files": f"{self._files}/{attempt.token}",
             "environment": {
                 "TRACEPARENT": attempt.holding["traceparent"],
                 "PODIUM_RUN_ID": format_run_id(name.run_id),

@@ -22,6 +22,8 @@ from podium_agent.session.preparation import named_by
 from podium_agent.store.logs import complete, discard
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from podium_agent.frames import Header
     from podium_agent.session.conductor import Conductor
     from podium_agent.session.desk import Desk
@@ -38,7 +40,10 @@ HELLO_PATIENCE = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """The parts that take up what is found; `tail` is the quota of a log's tail in bytes."""
+    """The parts that take up what is found.
+
+    `tail` is the quota of a log's tail in bytes; `open_door` lets workers in, once it is known which there are.
+    """
 
     folder: DataFolder
     journal: Journal
@@ -48,6 +53,7 @@ class Recovery:
     desk: Desk
     logs: LogShipper
     tail: int
+    open_door: Callable[[], Awaitable[None]]
 
     async def run(self) -> bool:
         """Take up what there is; return whether the agent is draining already."""
@@ -56,6 +62,7 @@ class Recovery:
         self._adopt_finished(recovered)
         self._adopt_running(recovered, state)
         self._tidy_writers(state["living"])
+        await self.open_door()
         await self._hear_from_idle()
         self._take_up_logs()
         self._tidy_folders(state["living"])

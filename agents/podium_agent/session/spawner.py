@@ -52,6 +52,10 @@ class SpawnerClient:
         """End a worker's process tree: TERM, `grace` seconds, KILL."""
         self._send({"op": "end", "worker": worker, "grace": grace})
 
+    def noted(self, worker: str) -> None:
+        """Say that a worker's exit needs not be told again."""
+        self._send({"op": "noted", "worker": worker})
+
     def _read(self) -> None:
         try:
             packet = self._channel.recv(PACKET_LIMIT)

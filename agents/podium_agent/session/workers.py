@@ -73,7 +73,6 @@ class WorkerProtocol(asyncio.Protocol):
             self._transport.close()
 
 
-async def serve(listener: WorkerListener, listening: socket.socket) -> asyncio.Server:
-    """Accept workers on a socket that the spawner has bound, and that outlives this process."""
-    loop = asyncio.get_running_loop()
-    return await loop.create_server(lambda: WorkerProtocol(listener), sock=listening)
+async def serve(listener: WorkerListener, listening: socket.socket) -> None:
+    """Accept workers, for as long as the process lives, on a socket that the spawner has bound and keeps."""
+    await asyncio.get_running_loop().create_server(lambda: WorkerProtocol(listener), sock=listening)

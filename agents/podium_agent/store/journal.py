@@ -76,15 +76,15 @@ class JournalWriter:
         """
         if self._size >= ROTATE_BYTES:
             self._rotate()
-        self._append(Kind.START, header, b"")
+        self._append(Kind.START, frames.pack(header))
 
-    def finish(self, header: Header, body: bytes) -> None:
-        """Keep an attempt's result.
+    def finish(self, frame: bytes) -> None:
+        """Keep an attempt's result: a packed frame.
 
         Raises:
             OSError: It could not be kept; it must be told all the same.
         """
-        self._append(Kind.FINISH, header, body)
+        self._append(Kind.FINISH, frame)
 
     def rotate_if_full(self) -> None:
         """Begin a new file when this one is large: for a writer that has no START to do it at."""
@@ -97,11 +97,11 @@ class JournalWriter:
         self._number += 1
         self._size = 0
 
-    def _append(self, kind: Kind, header: Header, body: bytes) -> None:
+    def _append(self, kind: Kind, frame: bytes) -> None:
         if self._descriptor < 0:
             path = self._folder / f"{self.file}.journal"
             self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-        payload = bytes((kind,)) + frames.pack(header, body)
+        payload = kind.to_bytes() + frame
         record = RECORD.pack(len(payload), zlib.crc32(payload)) + payload
         append_whole(self._descriptor, record, self._size)
         self._size += len(record)

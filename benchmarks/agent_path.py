@@ -1,0 +1,102 @@
+"""Times the agent alone: a scriptable coordinator in this process gives a real agent no-op python tasks.
+
+Prints, over several rounds with their spread: the round trip of one task on an idle agent (assignment sent to end heard,
+gRPC both ways included), tasks per second when many wait at the agent, and the processor time per task of the session,
+of all workers together and of this process.
+
+    python benchmarks/agent_path.py [--rounds 5] [--tasks 2000]
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+from podium.v1 import session_pb2
+from tests.agent.bundles import a_bundle, a_call
+from tests.agent.conftest import RunningAgent, start_agent
+from tests.agent.peer import Peer
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the processor time a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICKS
+
+
+class Bench:
+    """An agent, the coordinator it talks to, and what was measured."""
+
+    def __init__(self, agent: RunningAgent, peer: Peer, bundle: str) -> None:
+        self._agent, self._peer, self._bundle = agent, peer, bundle
+
+    def order(self) -> session_pb2.Assignment:
+        return a_call(self._bundle, "work:noop")
+
+    async def round_trip(self) -> float:
+        """Return the seconds one task takes on an idle agent."""
+        order = self.order()
+        began = time.perf_counter()
+        self._peer.assign(order)
+        await self._peer.end_of(order)
+        return time.perf_counter() - began
+
+    async def flood(self, count: int) -> dict[str, float]:
+        """Return what `count` tasks take that are given all at once."""
+        orders = [self.order() for _ in range(count)]
+        session, workers = self._agent.session_pid(), self._agent.worker_pids()
+        before = cpu_seconds(session), {pid: cpu_seconds(pid) for pid in workers}, time.process_time()
+        began = time.perf_counter()
+        for start in range(0, count, 256):
+            self._peer.assign(*orders[start : start + 256])
+        await self._peer.until(lambda: all(order.attempt.token in self._peer.finished for order in orders[-4:]), 120)
+        await self._peer.until(lambda: all(order.attempt.token in self._peer.finished for order in orders), 120)
+        seconds = time.perf_counter() - began
+        of_workers = sum(cpu_seconds(pid) - before[1].get(pid, 0.0) for pid in workers)
+        return {
+            "tasks/s": count / seconds,
+            "session us/task": (cpu_seconds(session) - before[0]) / count * 1e6,
+            "workers us/task": of_workers / count * 1e6,
+            "this process us/task": (time.process_time() - before[2]) / count * 1e6,
+        }
+
+
+def show(name: str, values: list[float], digits: int = 2) -> None:
+    print(
+        f"{name:>24}: median {statistics.median(values):.{digits}f}"
+        f"   min {min(values):.{digits}f}   max {max(values):.{digits}f}   n {len(values)}"
+    )
+
+
+async def measure(rounds: int, tasks: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        peer = Peer()
+        await peer.start()
+        agent = start_agent(Path(folder) / "agent", peer.address, cpu=str(os.cpu_count() or 1))
+        try:
+            await peer.hello()
+            bench = Bench(agent, peer, a_bundle(peer, work="def noop():\n    return None\n"))
+            for _ in range(50):
+                await bench.round_trip()
+            show("round trip ms, idle", [await bench.round_trip() * 1000 for _ in range(60 * rounds)])
+            found = [await bench.flood(tasks) for _ in range(rounds)]
+            for name in found[0]:
+                show(name, [each[name] for each in found], 0)
+        finally:
+            await asyncio.to_thread(agent.stop)
+            await peer.stop()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--tasks", type=int, default=2000)
+    given = parser.parse_args()
+    asyncio.run(measure(given.rounds, given.tasks))
