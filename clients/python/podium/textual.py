@@ -119,10 +119,9 @@ def read_workflow(path: Path) -> TextWorkflow:
     except UnreadableError as error:
         raise _invalid(path, [FieldViolation("", str(error), error.line)]) from None
     spec = reader.workflow(root)
-    if not reader.problems:
-        reader.problems.extend(reader.translated(check(spec).found))
-    if reader.problems:
-        raise _invalid(path, reader.problems)
+    problems = reader.problems + reader.not_told(check(spec).found)
+    if problems:
+        raise _invalid(path, sorted(problems, key=lambda problem: problem.line))
     lines = {task.key: reader.task_lines[index] for index, task in enumerate(spec.tasks)}
     return TextWorkflow(spec, path, lines)
 
@@ -141,6 +140,7 @@ class _Reader:
         self.problems: list[FieldViolation] = []
         self.task_lines: list[int] = []
         self._places: dict[str, tuple[str, int]] = {}
+        self._keys: frozenset[str] = frozenset()
 
     def workflow(self, root: Located) -> WorkflowSpec:
         """Read a definition; it is of use only when there are no problems."""
@@ -156,9 +156,10 @@ class _Reader:
             self._converted(head.get("timeout"), "timeout", seconds),
         )
 
-    def translated(self, found: list[FieldViolation]) -> list[FieldViolation]:
-        """Say of violations of the definition where in the text they are."""
-        return [self._translate(violation) for violation in found]
+    def not_told(self, found: list[FieldViolation]) -> list[FieldViolation]:
+        """Return violations of the definition in the text's terms, without those that follow from other problems."""
+        told = tuple(problem.field for problem in self.problems)
+        return [problem for problem in map(self._translate, found) if not problem.field.startswith(told)]
 
     def _translate(self, violation: FieldViolation) -> FieldViolation:
         known = violation.field
@@ -193,7 +194,9 @@ class _Reader:
         if node is None:
             return ()
         found = []
-        for index, (key, item) in enumerate(self._object(node, "tasks").items()):
+        tasks = self._object(node, "tasks")
+        self._keys = frozenset(tasks)
+        for index, (key, item) in enumerate(tasks.items()):
             self.task_lines.append(node.key_lines[key])
             self._places[f"tasks[{index}]"] = (f"tasks.{key}", node.key_lines[key])
             found.append(self._task(key, item, f"tasks.{key}", f"tasks[{index}]"))
@@ -289,7 +292,8 @@ class _Reader:
             )
             return Literal(None)
         task = self._text(fields["$output"], f"{path}.$output")
-        upstream[task] = None
+        if task in self._keys:
+            upstream[task] = None
         steps = self._list(fields.get("$path"), f"{path}.$path")
         return Output(task, tuple(self._step(step, f"{path}.$path") for step in steps))
 
@@ -307,7 +311,7 @@ class _Reader:
             return {}
         for name in required:
             if name not in node.content:
-                self._add(path, f"The key {name!r} is missing.", node.line)
+                self._add(f"{path}.{name}".removeprefix("."), "The key is missing.", node.line)
         if not known:
             return node.content
         for name in node.content:

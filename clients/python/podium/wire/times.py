@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 
 from google.protobuf import duration_pb2, timestamp_pb2
@@ -11,8 +12,9 @@ _NANOS = 1_000_000_000
 
 def seconds_to_duration(seconds: float) -> duration_pb2.Duration:
     """Return a length of time, rounded to the nanosecond."""
-    whole, nanos = divmod(round(seconds * _NANOS), _NANOS)
-    return duration_pb2.Duration(seconds=whole, nanos=nanos)
+    part, whole = math.modf(seconds)
+    carry, nanos = divmod(round(part * _NANOS), _NANOS)
+    return duration_pb2.Duration(seconds=int(whole) + carry, nanos=nanos)
 
 
 def duration_to_seconds(message: duration_pb2.Duration) -> float:
