@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,10 +22,11 @@ class RunningAgent:
     folder: Path
     process: subprocess.Popen[bytes]
     options: dict[str, str] = field(default_factory=dict)
+    seen_id: str | None = None
 
     @property
     def agent_id(self) -> str:
-        return (self.folder / "agent_id").read_text()
+        return (self.folder / "agent_id").read_text() if self.seen_id is None else self.seen_id
 
     def session_pid(self) -> int:
         return next(pid for pid, text in self.commands().items() if "podium_agent.session" in text)
@@ -68,13 +69,13 @@ def wait_until(condition: Callable[[], object], patience: float = 15.0) -> bool:
     return True
 
 
-def start_agent(folder: Path, address: str, **options: str) -> RunningAgent:
+def start_agent(folder: Path, address: str, prefix: Sequence[str] = (), **options: str) -> RunningAgent:
     flags = {"coordinators": address, "data-dir": str(folder), "name": "a1", "cpu": "2", "grace": "2", **options}
     argv = [f"--{name.replace('_', '-')}={value}" for name, value in flags.items()]
     with (folder.parent / f"{folder.name}.log").open("ab") as log:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("OTEL_")}
         process = subprocess.Popen(
-            [sys.executable, "-m", "podium_agent", *argv], stdout=log, stderr=log, env={**environment, "FORCE": "1"}
+            [*prefix, sys.executable, "-m", "podium_agent", *argv], stdout=log, stderr=log, env=environment
         )
     return RunningAgent(folder, process, options)
 
@@ -92,8 +93,8 @@ def start(tmp_path: Path, peer: Peer) -> Iterator[Callable[..., RunningAgent]]:
     """Start agents that are ended with the test."""
     running: list[RunningAgent] = []
 
-    def start_one(name: str = "agent", **options: str) -> RunningAgent:
-        agent = start_agent(tmp_path / name, peer.address, **options)
+    def start_one(name: str = "agent", prefix: Sequence[str] = (), **options: str) -> RunningAgent:
+        agent = start_agent(tmp_path / name, peer.address, prefix, **options)
         running.append(agent)
         return agent
 
