@@ -5,10 +5,10 @@ A failure names its seed; `python -m tests.unit.domain.simulation.driver SEED` p
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, note, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
@@ -20,8 +20,7 @@ from tests.unit.domain.simulation.driver import play
 from tests.unit.domain.simulation.happenings import LIKELIHOOD
 from tests.unit.domain.simulation.world import World
 
-seeds = st.integers(0, 2**32 - 1)
-happenings = st.sampled_from([happening for happening, weight in LIKELIHOOD.items() for _ in range(weight)])
+lucks = st.integers(0, 2**32 - 1)
 
 
 class Shard(RuleBasedStateMachine):
@@ -29,29 +28,32 @@ class Shard(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.happened = 0
+        self.used: Counter[int] = Counter()
         self.sound = False
 
-    def chance(self, seed: int) -> Chance:
-        """Return draws that no other step has, so that ids and tokens differ between steps drawn alike."""
-        self.happened += 1
-        return Chance(seed << 16 | self.happened)
+    def chance(self, luck: int) -> Chance:
+        """Return draws that no other step has, so that steps of the same luck do not make the same ids."""
+        self.used[luck] += 1
+        return Chance(luck << 16 | self.used[luck])
 
-    @initialize(seed=seeds)
-    def begin(self, seed: int) -> None:
-        self.world = World(self.chance(seed))
+    @initialize(luck=lucks)
+    def begin(self, luck: int) -> None:
+        self.world = World(self.chance(luck))
         self.sound = True
 
-    @rule(happening=happenings, seed=seeds)
-    def something_happens(self, happening: Callable[[World, Chance], None], seed: int) -> None:
+    @rule(luck=lucks)
+    def something_happens(self, luck: int) -> None:
+        chance = self.chance(luck)
+        happening = chance.weighted(LIKELIHOOD)
+        note(happening.__name__)
         self.sound = False
-        happening(self.world, self.chance(seed))
+        happening(self.world, chance)
         self.world.judge()
         self.sound = True
 
     def teardown(self) -> None:
         if self.sound:
-            calm_down(self.world, self.chance(0))
+            calm_down(self.world, Chance(0))
 
 
 TestShard = Shard.TestCase
