@@ -32,10 +32,14 @@ MOST_OFFERS: Final = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """Seconds: `missing` for the rest of a log whose attempt has ended, `trouble` after a failed try."""
+    """Seconds: `missing` for the rest of a log whose attempt has ended, `trouble` after a failed try.
+
+    A complete log whose attempt has not ended is looked at after `ending`, then after twice that, up to `missing`.
+    """
 
     missing: float = 60.0
     trouble: float = 30.0
+    ending: float = 1.0
 
 
 class LogFinisher:
@@ -50,6 +54,7 @@ class LogFinisher:
         self._offers: asyncio.Queue[AttemptName] = asyncio.Queue(MOST_OFFERS)
         self._waiting: dict[AttemptName, asyncio.TimerHandle] = {}
         self._known_ended: set[AttemptName] = set()
+        self._looks: dict[AttemptName, int] = {}
 
     def offer(self, name: AttemptName) -> None:
         """Hint that a log may be finished: its last piece came, or its attempt ended. Cheap; never blocks."""
@@ -90,6 +95,7 @@ class LogFinisher:
             again = self._patience.trouble
         if again is None:
             self._known_ended.discard(name)
+            self._looks.pop(name, None)
         elif len(self._waiting) < MOST_OFFERS:
             self._waiting[name] = asyncio.get_running_loop().call_later(again, self.offer, name)
 
@@ -99,13 +105,17 @@ class LogFinisher:
             return None
         found = await self._row(name)
         if found is not None and found.state in ATTEMPT_LIVE:
-            return self._patience.missing if self._folder.closed(name) else None
+            return self._until_ended(name) if self._folder.closed(name) else None
         if found is not None and found.inline is None and found.blob is None:
             if self._must_wait(name, found):
                 return self._patience.missing
             await self._store(name)
         await self._folder.remove(name)
         return None
+
+    def _until_ended(self, name: AttemptName) -> float:
+        looks = self._looks[name] = self._looks.get(name, -1) + 1
+        return min(self._patience.missing, self._patience.ending * float(1 << min(looks, 10)))
 
     def _must_wait(self, name: AttemptName, found: AttemptLog) -> bool:
         """Whether more of the log may come: once, for a log that is shorter than its attempt's end said."""

@@ -22,6 +22,7 @@ import structlog
 
 from podium.errors import UnavailableError
 from podium.logformat import LogFormatError, LogStream, decode, encode
+from podium_coordinator.folders import make_private
 from podium_coordinator.structured_logs import Event
 
 if TYPE_CHECKING:
@@ -65,12 +66,15 @@ class LogFolder:
     """Logs under `root`, as `<run>/<task>.<map index>.<number>`. Belongs to one event loop and one process."""
 
     def __init__(self, root: Path, quota: int) -> None:
-        """Make the folder, with mode 0700, and look up what an earlier process left. Blocking."""
+        """Make the folder, with mode 0700, and look up what an earlier process left. Blocking.
+
+        Raises:
+            InvalidSettingError: The folder cannot be used.
+        """
         self._root = root
         self._quota = quota
         self._followers: dict[AttemptName, set[asyncio.Event]] = {}
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        root.chmod(0o700)
+        make_private(root)
         self._logs = dict(_leftovers(root))
 
     async def append(self, name: AttemptName, offset: int, data: bytes, last: bool = False) -> int:
