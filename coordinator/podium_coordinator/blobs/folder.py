@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final
 
 from podium_coordinator.blobs.contract import BLOCK_BYTES, Intake, in_blocks, not_stored, told_as_unavailable
+from podium_coordinator.folders import make_private
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, AsyncIterable
@@ -21,12 +22,15 @@ class FolderStore:
     """Keeps the blob abcd... as the file `root/ab/cd...`. Uploads grow apart, and are renamed when they are whole."""
 
     def __init__(self, root: Path) -> None:
-        """Make the folder, with mode 0700, and delete what uploads cut off by a crash have left. Blocking."""
+        """Make the folder, with mode 0700, and delete what uploads cut off by a crash have left. Blocking.
+
+        Raises:
+            InvalidSettingError: The folder cannot be used.
+        """
         self._root = root
         self._unfinished = root / _UNFINISHED
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        root.chmod(0o700)
-        self._unfinished.mkdir(mode=0o700, exist_ok=True)
+        make_private(root)
+        make_private(self._unfinished)
         for left in self._unfinished.iterdir():
             left.unlink()
 

@@ -19,8 +19,7 @@ def open_store(url: str, folder: Path) -> BlobStore:
     """Return the store that `url` names; `folder` when it is empty. Blocking.
 
     Raises:
-        InvalidSettingError: The URL cannot be used.
-        OSError: A folder cannot be made.
+        InvalidSettingError: The URL or the folder cannot be used.
     """
     if not url:
         return FolderStore(folder)
