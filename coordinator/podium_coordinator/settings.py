@@ -95,7 +95,6 @@ class CoordinatorSettings(BaseSettings):
         3600.0, ge=3600, description="How long a blob nothing refers to is kept after it was stored or asked about."
     )
     blob_collection_interval: Seconds = Field(3600.0, description="How often blobs that nothing refers to are deleted.")
-    max_params_bytes: ByteSize = Field(ByteSize(256 * 1024), gt=0, description="Largest parameters of a run, as JSON.")
     max_outputs_bytes: ByteSize = Field(
         ByteSize(16 * MIB), gt=0, description="Most bytes of outputs in one answer of GetOutputs."
     )

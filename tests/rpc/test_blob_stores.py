@@ -159,6 +159,12 @@ async def test_an_object_store_that_is_away_is_unavailable(monkeypatch: pytest.M
         await put(store, b"data")
 
 
+def test_a_folder_that_cannot_be_made_is_told_by_its_setting(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(InvalidSettingError, match="data_dir"):
+        FolderStore(tmp_path / "file" / "blobs")
+
+
 def test_stores_are_chosen_by_url(tmp_path: Path) -> None:
     assert isinstance(open_store(f"file://{tmp_path}/there", tmp_path), FolderStore)
     assert (tmp_path / "there").is_dir()

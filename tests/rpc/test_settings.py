@@ -28,7 +28,6 @@ FLIPS: dict[str, tuple[str, Any]] = {
     "max_blob_bytes": ("3MiB", 3 << 20),
     "blob_grace": ("7200", 7200.0),
     "blob_collection_interval": ("60", 60.0),
-    "max_params_bytes": ("1MiB", 1 << 20),
     "max_outputs_bytes": ("1048576", 1 << 20),
     "max_log_bytes": ("128KiB", 128 << 10),
     "max_message_bytes": ("8MiB", 8 << 20),

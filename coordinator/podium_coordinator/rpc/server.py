@@ -104,6 +104,8 @@ class CoordinatorServer:
         status = _SERVING if ready else _NOT_SERVING
         for service in ("", *self._services):
             await self._health.set(service, status)
+        if ready:
+            _log.info(Event.SERVING, addresses=self.addresses)
 
     async def drain(self) -> None:
         """Turn callers away: health says NOT_SERVING for good, and watchers are told to go elsewhere.
