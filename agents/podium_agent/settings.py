@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from platformdirs import user_data_path
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from podium.errors import FieldViolation, InvalidSettingError
@@ -18,20 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MIB = 1 << 20
-UNITS = {"": 1, "B": 1, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30, "TIB": 1 << 40,
-         "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}  # fmt: skip
-
-
-def byte_size(value: Any) -> Any:
-    """Read "512MiB" and the like as bytes; leave all else to the field's own check."""
-    if not isinstance(value, str):
-        return value
-    text = value.strip()
-    digits = text.rstrip("BIKMGTbikmgt ")
-    unit = text[len(digits) :].strip().upper()
-    if unit not in UNITS:
-        raise ValueError(f"{value!r} is not a size such as 512MiB or 2GB")
-    return int(float(digits) * UNITS[unit])
 
 
 def as_list(value: Any) -> Any:
@@ -49,7 +35,7 @@ def as_labels(value: Any) -> Any:
     return {name.strip(): text.strip() for name, _, text in pairs}
 
 
-Bytes = Annotated[int, BeforeValidator(byte_size), Field(ge=0)]
+Bytes = Annotated[ByteSize, Field(ge=0)]
 
 
 class AgentSettings(BaseModel):
@@ -65,19 +51,19 @@ class AgentSettings(BaseModel):
     """The agent's own folder; no other agent may use it."""
     cpu: float | None = Field(default=None, gt=0, le=1024)
     """Cores offered to tasks; None for all there are."""
-    memory: Annotated[Annotated[int, Field(gt=0)] | None, BeforeValidator(byte_size)] = None
+    memory: Annotated[ByteSize, Field(gt=0)] | None = None
     """Bytes of memory offered to tasks; None for 85 % of what there is."""
     labels: Annotated[dict[str, str], BeforeValidator(as_labels), Field(max_length=64)] = {}
     """What tasks may ask for."""
     grace: float = Field(default=10.0, ge=0, le=3600)
     """How long a task that is stopped may take to end by itself."""
-    log_head: Bytes = MIB
+    log_head: Bytes = ByteSize(MIB)
     """Bytes kept of the beginning of an attempt's log."""
-    log_tail: Bytes = MIB
+    log_tail: Bytes = ByteSize(MIB)
     """Bytes kept of the end of an attempt's log, when it is longer than its head."""
-    cache_size: Bytes = 2 << 30
+    cache_size: Bytes = ByteSize(2 << 30)
     """Bytes of blobs kept for the next task that wants them."""
-    largest_output: Bytes = 64 * MIB
+    largest_output: Bytes = ByteSize(64 * MIB)
     """Bytes of JSON a task may return at most."""
     queue_limit: int = Field(default=4096, ge=1)
     """Assignments that may wait at the agent."""

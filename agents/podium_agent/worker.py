@@ -40,6 +40,7 @@ from podium_agent.executors import outcome, python, shell
 from podium_agent.executors.capture import Capture
 from podium_agent.executors.connection import Connection
 from podium_agent.executors.products import Products
+from podium_agent.executors.tracing import AttemptTracing
 from podium_agent.executors.values import LocalFiles, read_inputs
 from podium_agent.host import processes
 from podium_agent.store.journal import JournalWriter
@@ -71,6 +72,7 @@ class Worker:
         self._interruptible = False
         self._terminated = False
         self._peak = PeakMemory()
+        self._tracing = AttemptTracing()
 
     def run(self) -> None:
         """Serve until told to exit."""
@@ -116,6 +118,9 @@ class Worker:
         self._executing = True
         self._connection.begin(holding)
         ended, log, facts = self._attempt(order, body)
+        spans = self._tracing.take()
+        if spans:
+            self._connection.tell({"op": "spans"}, spans)
         self._report({**holding, **facts}, ended, log)
         self._executing = False
         self._tidy()
@@ -127,7 +132,9 @@ class Worker:
         self._capture.begin(log)
         self._peak.reset()
         cpu_before = cpu_seconds()
-        ended = self._execute(order, body)
+        with self._tracing.attempt(order["environment"]) as outcomes:
+            ended = self._execute(order, body)
+            outcomes.append(ended)
         if not processes.end_descendants(REAP_PATIENCE):
             sys.stderr.write("podium-worker: processes of an attempt could not be ended\n")
             self._terminated = True

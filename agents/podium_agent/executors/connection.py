@@ -65,10 +65,10 @@ class Connection:
             if not self._send(self._result):
                 self._connect()
 
-    def tell(self, header: Header) -> None:
+    def tell(self, header: Header, body: bytes = b"") -> None:
         """Send what may be lost."""
         with self._lock:
-            self._send(frames.pack(header))
+            self._send(frames.pack(header, body))
 
     def lost(self) -> bool:
         """Note that the other end is gone; return whether this thread must see to it, being in an attempt."""

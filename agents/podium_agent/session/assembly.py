@@ -29,6 +29,7 @@ from podium_agent.session.recovery import Recovery
 from podium_agent.session.settlement import Settler
 from podium_agent.session.spawner import SpawnerClient
 from podium_agent.session.supervision import Supervisor
+from podium_agent.session.tracing import SpanForwarder
 from podium_agent.store.blobs import BlobCache
 from podium_agent.store.bundles import BundleStore
 from podium_agent.store.journal import Journal, JournalWriter
@@ -73,7 +74,8 @@ class Agent:
         self._attempts = Attempts()
         self._health = DiskHealth(folder.journal, self._health_changed)
         self._conductor = Conductor(self._parts())
-        self._desk = Desk(folder, self._pool, self._conductor, self._journal, self._endings)
+        self._spans = SpanForwarder()
+        self._desk = Desk(folder, self._pool, self._conductor, self._journal, self._endings, self._spans)
         self._pool.employer = self._conductor
         self._spawner.watcher = self._desk
         self._link = Link(settings.coordinators, self._hello, self._conductor, self._outbox, self._current)
@@ -126,6 +128,7 @@ class Agent:
         self._pool.warm_up()
         self._supervisor.spawn(self._link.run(), "link")
         self._supervisor.spawn(self._logs.run(), "logs")
+        self._supervisor.spawn(self._spans.run(), "spans")
         try:
             await self._until_drained()
         finally:
@@ -153,6 +156,7 @@ class Agent:
             async with asyncio.timeout(ACKNOWLEDGED_WITHIN):
                 await self._attempts.wait_until_acknowledged()
                 await self._logs.wait_until_sent()
+        await self._spans.close()
         log.info("drained")
 
     def _hello(self) -> session_pb2.Hello:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from podium_agent.session.conductor import Conductor
     from podium_agent.session.endings import Endings
     from podium_agent.session.pool import Pool
+    from podium_agent.session.tracing import SpanForwarder
     from podium_agent.store.folder import DataFolder
     from podium_agent.store.journal import Journal
 
@@ -26,13 +27,20 @@ class Desk:
     """Hears workers and the spawner; tells the pool and the conductor."""
 
     def __init__(
-        self, folder: DataFolder, pool: Pool, conductor: Conductor, journal: Journal, endings: Endings
+        self,
+        folder: DataFolder,
+        pool: Pool,
+        conductor: Conductor,
+        journal: Journal,
+        endings: Endings,
+        spans: SpanForwarder,
     ) -> None:
         self._folder = folder
         self._pool = pool
         self._conductor = conductor
         self._journal = journal
         self._endings = endings
+        self._spans = spans
         self._connected: set[str] = set()
         self._exited: dict[str, int] = {}
         self._news = asyncio.Event()
@@ -63,6 +71,8 @@ class Desk:
                 self._conductor.log_grew(header["token"], header["size"])
             case "refused":
                 self._conductor.refused(header)
+            case "spans":
+                self._spans.forward(body)
 
     def worker_hung_up(self, worker: str) -> None:
         """A worker's connection has ended."""
