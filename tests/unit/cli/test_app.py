@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pty
 import subprocess
 import sys
 import time
@@ -153,6 +154,25 @@ def test_nothing_is_coloured_where_nobody_looks(process: Podium) -> None:
     assert "\x1b" not in process("init", "hello").stderr
 
 
+@pytest.mark.parametrize(
+    ("arguments", "env", "coloured"),
+    [((), {}, True), (("--no-color",), {}, False), ((), {"NO_COLOR": "1"}, False), ((), {"NO_COLOR": ""}, True)],
+)
+def test_a_terminal_sees_colours_unless_asked_not_to(
+    tmp_path: Path, arguments: tuple[str, ...], env: dict[str, str], coloured: bool
+) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "podium.cli", "init", "hello", *arguments]
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, **env}, stdout=subprocess.DEVNULL, stderr=theirs, check=True
+    )
+    told = os.read(ours, 4096)
+    os.close(ours)
+    os.close(theirs)
+    assert done.returncode == Exit.OK
+    assert (b"\x1b[" in told) is coloured
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_scripts_are_printed(process: Podium, shell: str) -> None:
     done = process("completion", shell)
@@ -190,10 +210,12 @@ def test_every_setting_of_a_server_is_a_flag_with_its_meaning(podium: Podium, se
         assert field.description, name
 
 
-def test_a_setting_that_cannot_be_used_is_named(podium: Podium) -> None:
-    done = podium("agent", "--cpu", "-1")
-    assert done.returncode == Exit.USAGE
-    assert "cpu" in done.stderr
+@pytest.mark.parametrize(("server", "flag"), [("agent", "cpu"), ("coordinator", "lease")])
+def test_a_setting_that_cannot_be_used_is_named(podium: Podium, server: str, flag: str) -> None:
+    done = podium(server, f"--{flag}", "-1")
+    assert (done.returncode, done.stdout) == (Exit.USAGE, "")
+    assert done.stderr.startswith("error: ")
+    assert flag in done.stderr
 
 
 @pytest.mark.parametrize(

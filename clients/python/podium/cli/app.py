@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from importlib import import_module
 
@@ -92,4 +91,4 @@ def _usage_lines(error: click.ClickException) -> list[str]:
 
 def _complain(lines: Sequence[str]) -> None:
     for line in lines:
-        click.echo(line, err=True, color=None if sys.stderr.isatty() else False)
+        click.echo(line, err=True)

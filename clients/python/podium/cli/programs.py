@@ -65,6 +65,8 @@ class Coordinator(Program):
         """Run until told to stop; return the exit code."""
         with _needing(self.extra):
             from podium_coordinator.app.main import main
+            from podium_coordinator.settings import CoordinatorSettings
+        CoordinatorSettings.load(given)  # raises here what `main` could only print
         return main(given)
 
     def default_data_dir(self) -> Path:

@@ -53,7 +53,7 @@ def list_(settings: Globals, workflow: str, states: tuple[str, ...], limit: int)
         printing.note(settings, f"There may be more: --limit {limit * 10}.")
 
 
-@runs.command()
+@runs.command(short_help="Show one run.")
 @click.argument("run_id", metavar="RUN")
 @global_options
 @pass_globals
@@ -64,7 +64,7 @@ def show(settings: Globals, run_id: str) -> None:
     printing.show_one(settings, run, lambda run: shown.details(run, now), lambda run: run.run_id, plain.run)
 
 
-@runs.command()
+@runs.command(short_help="Follow a run to its end.")
 @click.argument("run_id", metavar="RUN")
 @click.option(
     "--timeout",
@@ -79,7 +79,7 @@ def watch(settings: Globals, run_id: str, timeout: float | None) -> Exit:
     return report(settings, ask(settings, lambda client: follow(client, run_id, settings, timeout)))
 
 
-@runs.command()
+@runs.command(short_help="Cancel a run.")
 @click.argument("run_id", metavar="RUN")
 @click.option("--reason", metavar="TEXT", default="", help="Why, for those who look at the run later.")
 @global_options
@@ -91,7 +91,7 @@ def cancel(settings: Globals, run_id: str, reason: str) -> None:
     printing.next_step(settings, f"podium runs watch {run_id}")
 
 
-@runs.command()
+@runs.command(short_help="Print or download the outputs of tasks.")
 @click.argument("run_id", metavar="RUN")
 @click.argument("tasks", metavar="[TASK]...", nargs=-1)
 @click.option(

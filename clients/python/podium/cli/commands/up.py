@@ -110,4 +110,5 @@ def _keep_up(settings: Globals, plan: Plan, ready: Callable[[], None]) -> None:
             await cluster.keep_up(plan, sink, ready, requests)
 
     with lock.held(plan.data_dir, plan.address):
+        plan.check_port()
         asyncio.run(run())

@@ -17,13 +17,14 @@ def start(plan: Plan) -> None:
     """Start the cluster in a session of its own and return once it is ready.
 
     Raises:
-        ConflictError: A cluster is up in that folder already.
+        ConflictError: A cluster is up in that folder already, or the port is taken.
         ServerEndedError: It did not become ready; the log tells why.
         OSError: The folder cannot be written.
     """
     plan.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     if lock.holder(plan.data_dir):
         raise ConflictError(f"A cluster is up in {plan.data_dir} already.", data_dir=str(plan.data_dir))
+    plan.check_port()
     heard, told = os.pipe()
     with os.fdopen(heard, "rb") as pipe, plan.log.open("ab") as log:
         process = subprocess.Popen(

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from podium.errors import ConflictError
+
 _PODIUM = (sys.executable, "-m", "podium.cli")
+
+
+class PortTakenError(ConflictError):
+    """Another process listens where the coordinator is to."""
+
+    reason = "PORT_TAKEN"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +40,20 @@ class Plan:
     def agent_names(self) -> list[str]:
         """The names of the agents."""
         return [f"agent-{number}" for number in range(1, self.agents + 1)]
+
+    def check_port(self) -> None:
+        """See that the port is free: servers that found another cluster there would join that one.
+
+        Raises:
+            PortTakenError: Something listens there.
+        """
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", self.port))
+            except OSError as error:
+                message = f"The port {self.address} cannot be had: {error.strerror}."
+                raise PortTakenError(message, port=self.port) from None
 
     def coordinator_command(self) -> list[str]:
         """Return the command line of the coordinator."""

@@ -21,6 +21,7 @@ NEXT: dict[str, str] = {
     "UNAVAILABLE": "podium up",
     "DEADLINE_EXCEEDED": "podium runs watch {run_id}",
     "SERVER_ENDED": "tail {log}",
+    "PORT_TAKEN": "podium up --port ANOTHER",
     "MISSING_EXTRA": 'pip install "podium[{extra}]"',
 }
 
