@@ -83,7 +83,7 @@ def bombard(address: str, method: MethodDescriptor, words: Words) -> None:
     with grpc.insecure_channel(address) as channel:
         call = caller(channel, method)
 
-        @settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=40, deadline=None, database=None, suppress_health_check=list(HealthCheck))
         @given(messages(method.input_type, words))
         def probe(request: Any) -> None:
             try:
