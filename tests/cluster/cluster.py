@@ -146,7 +146,12 @@ class Cluster:
             GATES: str(self.gates.folder),
             "XDG_CONFIG_HOME": str(self.folder / "no-config"),
         }
-        return Server(name, command, {**inherited, **own, **self._environment, **(more or {})}, self.folder / "logs" / f"{name}.log")
+        return Server(
+            name,
+            command,
+            {**inherited, **own, **self._environment, **(more or {})},
+            self.folder / "logs" / f"{name}.log",
+        )
 
     def coordinator_command(self, port: int | None = None, data_dir: Path | None = None) -> list[str]:
         """Return the command line of a coordinator."""

@@ -132,8 +132,9 @@ def said(
     _accepted(board, event)
     for name, at in event.started:
         found = board.find(name)
-        if found:
-            report_started(found[0].run, board.speaker(name, event.agent_id, found[1]), at, effects)
+        speaker = board.speaker(name, event.agent_id, found[1]) if found else None
+        if found is None or speaker is None or report_started(found[0].run, speaker, at, effects) is Answer.STALE:
+            replies.stale.append((event.link, name))
     for name, finish, seconds in event.finished:
         _finished(board, event, name, finish, seconds, now, effects)
         replies.acknowledged.append((event.link, name))

@@ -39,6 +39,7 @@ from opentelemetry.trace import (
 )
 from opentelemetry.util.types import AttributeValue
 
+from podium.telemetry import export_configured
 from podium.version import __version__
 from podium_coordinator.app.board import Board
 from podium_coordinator.app.events import AttemptName
@@ -66,15 +67,6 @@ class FixedIds(IdGenerator):
     def generate_trace_id(self) -> int:
         """Return the trace id that was set."""
         return self.trace_id
-
-
-def export_configured(environment: Mapping[str, str]) -> bool:
-    """Whether the standard variables ask for traces to be exported over OTLP."""
-    if environment.get("OTEL_SDK_DISABLED", "").lower() == "true":
-        return False
-    if environment.get("OTEL_TRACES_EXPORTER", "otlp") != "otlp":
-        return False
-    return bool(environment.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") or environment.get("OTEL_EXPORTER_OTLP_ENDPOINT"))
 
 
 class Tracing:

@@ -1,0 +1,72 @@
+"""Forwards the spans of attempts over OTLP, as the standard variables say. Losing them slows and fails nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from typing import Any
+
+import structlog
+from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from podium.telemetry import export_configured
+
+log = structlog.get_logger(__name__)
+
+MOST_WAITING = 256
+"""Batches that wait to be sent; when there are more, new ones are dropped."""
+FLUSH_LIMIT = 3.0
+"""Seconds that sending the last batches may delay the session's end."""
+
+
+class _Forwarder(OTLPSpanExporter):
+    """The standard exporter, for spans that are encoded already."""
+
+    def _translate_data(self, data: Any) -> ExportTraceServiceRequest:
+        encoded: ExportTraceServiceRequest = data
+        return encoded
+
+    def _count_data(self, data: Any) -> int:
+        return sum(len(scope.spans) for resource in data.resource_spans for scope in resource.scope_spans)
+
+
+class SpanForwarder:
+    """Takes encoded spans at once, sends them when it can."""
+
+    def __init__(self) -> None:
+        self._exporter = _Forwarder() if export_configured(os.environ) else None
+        self._waiting: asyncio.Queue[bytes] = asyncio.Queue(MOST_WAITING)
+        self._dropped = 0
+
+    def forward(self, spans: bytes) -> None:
+        """Send an encoded ExportTraceServiceRequest some time soon."""
+        try:
+            self._waiting.put_nowait(spans)
+        except asyncio.QueueFull:
+            self._dropped += 1
+
+    async def run(self) -> None:
+        """Send what comes, until cancelled; nothing comes where nothing is exported."""
+        while True:
+            spans = await self._waiting.get()
+            if self._exporter is None:
+                continue
+            await asyncio.to_thread(self._send, self._exporter, spans)
+            self._waiting.task_done()
+            if self._dropped:
+                log.warning("spans_dropped", batches=self._dropped)
+                self._dropped = 0
+
+    async def close(self) -> None:
+        """Wait for what is left to be sent, within `FLUSH_LIMIT`."""
+        if self._exporter is None:
+            return
+        try:
+            await asyncio.wait_for(self._waiting.join(), FLUSH_LIMIT)
+        except TimeoutError:
+            log.warning("spans_dropped", batches=self._waiting.qsize())
+
+    @staticmethod
+    def _send(exporter: OTLPSpanExporter, spans: bytes) -> None:
+        exporter.export(ExportTraceServiceRequest.FromString(spans))  # type: ignore[arg-type]  # see _translate_data
