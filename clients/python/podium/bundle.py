@@ -12,6 +12,7 @@ import stat
 import struct
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -36,6 +37,15 @@ _CHUNK = 1024 * 1024
 _END_OF_DIRECTORY = struct.Struct("<4s4H2LH")
 _ENCRYPTED = 0x1
 _MAX_PART_BYTES = 255
+_DAMAGES = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    NotImplementedError,
+    RuntimeError,
+    struct.error,
+    ValueError,
+)
 _DEVICES = frozenset(
     {"con", "prn", "aux", "nul"} | {f"{name}{number}" for name in ("com", "lpt") for number in range(1, 10)}
 )
@@ -135,22 +145,22 @@ def _write(target: BinaryIO, files: Sequence[ProjectFile], prefix: str) -> None:
 
 
 def _unpack_all(file: BinaryIO, target: Path) -> None:
-    _check_directory(file)
+    size = _check_directory(file)
     try:
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
             _check_limits(len(entries), sum(entry.file_size for entry in entries), "The bundle")
             for entry in entries:
-                _check_entry(entry)
+                _check_entry(entry, size)
             _check_tree([entry.filename for entry in entries])
             for entry in entries:
                 _extract(archive, entry, target)
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, struct.error, UnicodeDecodeError) as error:
+    except _DAMAGES as error:
         raise InvalidBundleError(f"The bundle is no sound zip archive: {error}.") from error
 
 
-def _check_directory(file: BinaryIO) -> None:
-    """Refuse an archive whose directory is larger than a bundle's can be, before it is read into memory."""
+def _check_directory(file: BinaryIO) -> int:
+    """Refuse an archive whose directory is larger than a bundle's can be, before it is read; return its size."""
     size = file.seek(0, 2)
     file.seek(max(0, size - _END_OF_DIRECTORY.size))
     tail = file.read()
@@ -160,10 +170,13 @@ def _check_directory(file: BinaryIO) -> None:
     if directory_bytes > MAX_DIRECTORY_BYTES:
         raise BundleTooLargeError(f"The bundle has more than {MAX_FILES:,} files.", limit=MAX_FILES)
     file.seek(0)
+    return size
 
 
-def _check_entry(entry: zipfile.ZipInfo) -> None:
+def _check_entry(entry: zipfile.ZipInfo, size: int) -> None:
     _check_name(entry.filename)
+    if not 0 <= entry.header_offset < size:
+        _refuse_name(entry.filename, "is said to be outside of the archive")
     kind = stat.S_IFMT(entry.external_attr >> 16)
     if kind not in (0, stat.S_IFREG):
         _refuse_name(entry.filename, "is no ordinary file")

@@ -97,7 +97,9 @@ def encode_result(value: object, limit: int = MAX_RESULT_BYTES) -> tuple[bytes, 
 def file_reference(value: object) -> FileRef | None:
     """Return the file that `value` stands for; None when it is an ordinary value."""
     match value:
-        case {"$file": {"sha256": str(sha256), "name": str(name), "size": int(size)}, **others} if not others:
+        case {"$file": {"sha256": str(sha256), "name": str(name), "size": int(size), **more}, **others} if (
+            not more | others
+        ):
             return FileRef(sha256, name, size) if _SHA256.fullmatch(sha256) and _is_file_name(name) else None
         case _:
             return None
@@ -106,7 +108,7 @@ def file_reference(value: object) -> FileRef | None:
 def blob_reference(value: object) -> BlobRef | None:
     """Return the blob that holds the value which `value` stands for; None when it is an ordinary value."""
     match value:
-        case {"$blob": {"sha256": str(sha256), "size": int(size)}, **others} if not others:
+        case {"$blob": {"sha256": str(sha256), "size": int(size), **more}, **others} if not more | others:
             return BlobRef(sha256, size) if _SHA256.fullmatch(sha256) else None
         case _:
             return None
