@@ -11,7 +11,8 @@ from psycopg.errors import DatabaseError, LockNotAvailable
 from podium_coordinator.store import task_runs
 from podium_coordinator.store.batch import Batch
 from podium_coordinator.store.errors import FENCED, FencedError
-from podium_coordinator.store.statements import BEAR_ATTEMPTS, FENCE, plan
+from podium_coordinator.store.plan import plan
+from podium_coordinator.store.statements import BEAR_ATTEMPTS, FENCE
 from tests.store.activity import scalar, until_waiting
 from tests.store.builders import born, ended, new_run_id, runs_now, store_run
 

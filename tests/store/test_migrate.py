@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from podium_coordinator.store.errors import DatabaseUnavailableError, MigrationError
 from podium_coordinator.store.migrate import LOCK, Migration, migrate, migrations
@@ -82,6 +83,19 @@ def test_our_tables_are_in_a_schema_of_their_own(empty_database: str) -> None:
     migrate(empty_database)
     assert query(empty_database, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == [(0,)]
     assert query(empty_database, "SELECT count(*) > 8 FROM pg_tables WHERE schemaname = 'podium'") == [(True,)]
+
+
+def test_an_account_without_the_right_to_make_the_schema_is_told_which_one_it_lacks(empty_database: str) -> None:
+    with psycopg.connect(empty_database, autocommit=True) as link:
+        link.execute("CREATE ROLE powerless LOGIN")
+        try:
+            with pytest.raises(MigrationError, match=r'GRANT CREATE ON DATABASE .* TO "powerless"'):
+                migrate(make_conninfo(empty_database, user="powerless"))
+            link.execute("CREATE SCHEMA podium AUTHORIZATION powerless")
+            assert migrate(make_conninfo(empty_database, user="powerless")) == len(migrations())
+            link.execute("DROP OWNED BY powerless")
+        finally:
+            link.execute("DROP ROLE powerless")
 
 
 def test_waiting_for_another_coordinators_migration_has_an_end(

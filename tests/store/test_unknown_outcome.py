@@ -17,7 +17,7 @@ from podium_coordinator.store.batch import Batch
 from podium_coordinator.store.errors import DatabaseUnavailableError, UnknownOutcomeError
 from podium_coordinator.store.journal import Journal, journal_connection
 from podium_coordinator.store.leadership import Leadership
-from podium_coordinator.store.statements import plan
+from podium_coordinator.store.plan import plan
 from tests.store.activity import scalar, until_gone, until_waiting
 from tests.store.builders import born, new_run_id
 from tests.store.proxy import proxied

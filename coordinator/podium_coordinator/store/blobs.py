@@ -1,12 +1,6 @@
 """Which blobs are stored, how large they are and when somebody last wanted them. The bytes are elsewhere.
 
-The order that loses no bytes, with a grace period of an hour or more:
-
-- storing: write the bytes, `record_blob`, then look whether the bytes are there, and write them again if not;
-- collecting, for each of `unreferenced`: in one transaction `forget`, and if that said yes, delete the bytes; commit.
-
-`forget` keeps the row locked until the commit. Whoever stores the same bytes meanwhile waits in `record_blob`, then
-finds them gone and writes them again; after that the row is young and stays.
+`blob_guard` says in which order rows and bytes come and go, so that none is lost.
 """
 
 # ruff: noqa: S608 - statements are put together from constants only: LiteralString, which mypy checks
@@ -71,6 +65,6 @@ async def unreferenced(conn: Connection, older_than: timedelta, limit: int = 100
 
 
 async def forget(conn: Connection, sha256: bytes, older_than: timedelta) -> bool:
-    """Delete the blob's row if it is still unreferenced and that old; True: delete the bytes, then commit."""
+    """Delete the blob's row if it is still unreferenced and that old; True: the bytes may go."""
     cursor = await conn.execute(FORGET, {"sha256": sha256, "older_than": older_than})
     return cursor.rowcount == 1

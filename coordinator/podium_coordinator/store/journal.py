@@ -39,15 +39,15 @@ from podium_coordinator.store.errors import (
     UnknownOutcomeError,
 )
 from podium_coordinator.store.faults import crash_point
+from podium_coordinator.store.plan import plan
 from podium_coordinator.store.pools import time_limit, write_connection
-from podium_coordinator.store.statements import plan
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from podium_coordinator.store.batch import Batch
+    from podium_coordinator.store.plan import Statement
     from podium_coordinator.store.pools import Connection
-    from podium_coordinator.store.statements import Statement
 
 TRIES: Final = 6
 """How often a batch that lost a race is sent before that counts as the database being unavailable."""

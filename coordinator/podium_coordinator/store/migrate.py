@@ -98,9 +98,7 @@ def _lock(link: psycopg.Connection) -> None:
 
 
 def _apply(link: psycopg.Connection, wanted: Sequence[Migration]) -> int:
-    with link.transaction():
-        link.execute(f"CREATE SCHEMA IF NOT EXISTS {SCHEMA}")
-        link.execute(_TABLE)
+    _make_schema(link)
     applied = {
         row[0]: (row[1], row[2]) for row in link.execute("SELECT version, name, checksum FROM schema_migrations")
     }
@@ -109,6 +107,22 @@ def _apply(link: psycopg.Connection, wanted: Sequence[Migration]) -> int:
         if step.version not in applied:
             _run(link, step)
     return max((step.version for step in wanted), default=0)
+
+
+def _make_schema(link: psycopg.Connection) -> None:
+    # Asked for first: "IF NOT EXISTS" wants the right to create schemas even when an administrator has made it.
+    try:
+        with link.transaction():
+            if link.execute("SELECT to_regnamespace(%s) IS NULL", [SCHEMA]).fetchone() == (True,):
+                link.execute(f"CREATE SCHEMA {SCHEMA}")
+            link.execute(_TABLE)
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise MigrationError(
+            f"The account {link.info.user} may not make the schema {SCHEMA} in database {link.info.dbname}. Let it:"
+            f' GRANT CREATE ON DATABASE "{link.info.dbname}" TO "{link.info.user}".',
+            account=link.info.user,
+            database=link.info.dbname,
+        ) from error
 
 
 def _refuse_strange(applied: dict[int, tuple[str, bytes]], wanted: Sequence[Migration]) -> None:

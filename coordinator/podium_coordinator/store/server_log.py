@@ -55,7 +55,7 @@ class ServerLog:
                 os.close(end)
             self._ends = None
         if self._thread is not None:
-            self._thread.join(timeout=5)
+            self._thread.join(timeout=1)
             self._thread = None
 
     def tail(self) -> str:
