@@ -36,7 +36,7 @@ test: .venv/ready ## All tests: most of them side by side, then those that start
 	$(BIN)/pytest tests/e2e tests/fault
 
 test-floor: build/floor/ready ## The SDK's tests with the oldest gRPC and protobuf that it allows
-	build/floor/bin/pytest tests/unit/sdk
+	build/floor/bin/pytest --confcutdir=tests/unit/sdk tests/unit/sdk
 
 format: .venv/ready ## Rewrite the sources in the project's format
 	$(BIN)/ruff check --fix .
@@ -67,7 +67,7 @@ clean: ## Remove what these targets made
 
 build/floor/ready: requirements.lock $(BUILD_INPUTS)
 	@$(PYTHON) -m venv --clear build/floor
-	@sed -nE 's/ \\$$//; /^(grpcio|protobuf)==/d; /^[a-z0-9._-]+==/p' requirements.lock > build/floor/constraints.txt
+	@sed -nE 's/ \\$$//; /^(grpcio|protobuf|googleapis-common-protos)==/d; /^[a-z0-9._-]+==/p' requirements.lock > build/floor/constraints.txt
 	@build/floor/bin/python $(INSTALL) -c build/floor/constraints.txt -e . grpcio==1.76.0 protobuf==6.31.1 \
 		hypothesis pytest pytest-asyncio pytest-timeout
 	@touch $@
