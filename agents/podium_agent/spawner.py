@@ -385,9 +385,10 @@ def import_roots() -> list[str]:
 
 
 def say(text: str) -> None:
-    """Write one line to stderr."""
-    sys.stderr.write(f"podium-agent spawner: {text}\n")
-    sys.stderr.flush()
+    """Write one line to stderr, if anybody is there to read it."""
+    with suppress(OSError):
+        sys.stderr.write(f"podium-agent spawner: {text}\n")
+        sys.stderr.flush()
 
 
 def main(root: str) -> None:

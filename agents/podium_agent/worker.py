@@ -118,7 +118,7 @@ class Worker:
         self._executing = True
         self._connection.begin(holding)
         ended, log, facts = self._attempt(order, body)
-        spans = self._tracing.take()
+        spans = self._tracing.end(ended)
         if spans:
             self._connection.tell({"op": "spans"}, spans)
         self._report({**holding, **facts}, ended, log)
@@ -132,9 +132,8 @@ class Worker:
         self._capture.begin(log)
         self._peak.reset()
         cpu_before = cpu_seconds()
-        with self._tracing.attempt(order["environment"]) as outcomes:
-            ended = self._execute(order, body)
-            outcomes.append(ended)
+        self._tracing.begin(order["environment"])
+        ended = self._execute(order, body)
         if not processes.end_descendants(REAP_PATIENCE):
             sys.stderr.write("podium-worker: processes of an attempt could not be ended\n")
             self._terminated = True

@@ -7,6 +7,7 @@ is imported with the first attempt that is traced, so that workers that trace no
 from __future__ import annotations
 
 import os
+import sys
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from podium.telemetry import export_configured
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+    from opentelemetry.trace import Span
 
     from podium_agent.executors.outcome import Outcome
 
@@ -24,47 +26,70 @@ MOST_SPANS = 2048
 
 
 class AttemptTracing:
-    """Traces attempts, if the standard variables ask for it."""
+    """Traces attempts, if the standard variables ask for it. A fault of tracing costs spans, never an attempt."""
 
     def __init__(self) -> None:
         self._wanted = export_configured(os.environ)
         self._provider: TracerProvider | None = None
         self._ended: deque[ReadableSpan] = deque(maxlen=MOST_SPANS)
+        self._span: Span | None = None
+        self._outer: Any = None
 
-    @contextmanager
-    def attempt(self, environment: dict[str, str]) -> Iterator[list[Outcome]]:
-        """Make the block's span the current one; the block puts the attempt's outcome into the list it is given."""
-        outcome: list[Outcome] = []
-        if not self._wanted or not environment["TRACEPARENT"]:
-            yield outcome
-            return
-        from opentelemetry import trace
+    def begin(self, environment: dict[str, str]) -> None:
+        """Begin the attempt's span and make it the current one, here and for programs that get `environment`."""
+        if self._wanted and environment["TRACEPARENT"]:
+            with suppressed("begin"):
+                self._begin(environment)
+
+    def end(self, ended: Outcome) -> bytes:
+        """End the attempt's span; return what was recorded as an OTLP request, empty without any."""
+        span, self._span = self._span, None
+        if span is None:
+            return b""
+        with suppressed("end"):
+            return self._end(span, ended)
+        return b""
+
+    def _begin(self, environment: dict[str, str]) -> None:
+        from opentelemetry import context, trace
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-        parent = TraceContextTextMapPropagator().extract({"traceparent": environment["TRACEPARENT"]})
-        tracer = self._installed().get_tracer("podium.agent")
-        with tracer.start_as_current_span(f"execute {environment['PODIUM_TASK']}", context=parent) as span:
-            yield outcome
-            span.set_attribute("podium.run.id", environment["PODIUM_RUN_ID"])
-            span.set_attribute("podium.attempt.number", int(environment["PODIUM_ATTEMPT"]))
-            failure = outcome[0].failure if outcome else None
-            if failure and outcome[0].state == "failed":
-                span.set_attribute("error.type", str(failure["kind"]))
-                span.set_status(trace.Status(trace.StatusCode.ERROR, str(failure["message"])))
+        if self._provider is None:
+            self._provider = _provider(self._ended)
+        propagator = TraceContextTextMapPropagator()
+        parent = propagator.extract({"traceparent": environment["TRACEPARENT"]})
+        attributes: dict[str, str | int] = {
+            "podium.run.id": environment["PODIUM_RUN_ID"],
+            "podium.attempt.number": int(environment["PODIUM_ATTEMPT"]),
+        }
+        tracer = self._provider.get_tracer("podium.agent")
+        self._span = tracer.start_span(f"execute {environment['PODIUM_TASK']}", parent, attributes=attributes)
+        own = trace.set_span_in_context(self._span)
+        self._outer = context.attach(own)
+        carrier: dict[str, str] = {}
+        propagator.inject(carrier, own)
+        environment["TRACEPARENT"] = carrier.get("traceparent", "")
 
-    def take(self) -> bytes:
-        """Return the spans that ended since the last call as an OTLP request; empty without any."""
-        if not self._ended:
-            return b""
+    def _end(self, span: Span, ended: Outcome) -> bytes:
+        from opentelemetry import context, trace
         from opentelemetry.exporter.otlp.proto.common.trace_encoder import encode_spans
 
+        context.detach(self._outer)
+        if ended.failure and ended.state == "failed":
+            span.set_attribute("error.type", str(ended.failure["kind"]))
+            span.set_status(trace.Status(trace.StatusCode.ERROR, str(ended.failure["message"])))
+        span.end()
         spans = [self._ended.popleft() for _ in range(len(self._ended))]
         return encode_spans(spans).SerializeToString()
 
-    def _installed(self) -> TracerProvider:
-        if self._provider is None:
-            self._provider = _provider(self._ended)
-        return self._provider
+
+@contextmanager
+def suppressed(what: str) -> Iterator[None]:
+    """Say on stderr that tracing failed, and go on."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - OpenTelemetry and its plug-ins may raise anything
+        sys.stderr.write(f"podium-worker: tracing failed ({what}): {error!r}\n")
 
 
 def _provider(ended: deque[ReadableSpan]) -> TracerProvider:
