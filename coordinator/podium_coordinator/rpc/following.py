@@ -27,6 +27,8 @@ POLL: Final = 1.0
 """Seconds between two looks at a run that is not under way here; the first looks follow each other faster."""
 
 _FIRST_PAUSE: Final = 0.01
+_LATEST: Final = 3.0
+"""Seconds of a pause at most, however long a look took: it may have waited for a database that is back by now."""
 
 _PAGE: Final = 5000
 _STOPPED: Final = RUN_TERMINAL | {RunState.CANCELLING}
@@ -99,7 +101,7 @@ class Follower:
 
 
 class _Pauses:
-    """Pauses between looks: from short ones to `longest`, and never less than ten times what a look takes."""
+    """Pauses between looks: from short ones to `longest`; where looks are slow, ten times what one takes, to a bound."""
 
     def __init__(self, longest: float) -> None:
         self._longest = longest
@@ -115,7 +117,7 @@ class _Pauses:
 
     async def next(self) -> None:
         """Pause."""
-        await asyncio.sleep(max(min(self._pause, self._longest), 10 * self._took))
+        await asyncio.sleep(max(min(self._pause, self._longest), min(10 * self._took, _LATEST)))
         self._pause *= 2
 
 
