@@ -61,9 +61,10 @@ def family(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 
 def server(process: subprocess.Popen[str], word: str) -> psutil.Process:
-    """Return the child with a word in its command line."""
-    (found,) = [one for one in psutil.Process(process.pid).children() if any(word in part for part in one.cmdline())]
-    return found
+    """Return the child whose command line has a word, whole or as the last part of a path."""
+    found = {one: one.cmdline() for one in psutil.Process(process.pid).children()}
+    (server,) = [one for one, line in found.items() if any(part.split("/")[-1] == word for part in line)]
+    return server
 
 
 def assert_gone(processes: list[psutil.Process]) -> None:
