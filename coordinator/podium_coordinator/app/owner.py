@@ -23,7 +23,7 @@ from podium_coordinator.app.tasks import Tasks
 from podium_coordinator.app.tracing import Tracing
 from podium_coordinator.app.watch import Subscription
 from podium_coordinator.domain.fleet import Agent
-from podium_coordinator.domain.records import RunRecord, TaskRunRecord
+from podium_coordinator.domain.records import AttemptEnded, RunRecord, TaskRunRecord
 from podium_coordinator.domain.states import RunState, TaskRunState
 from podium_coordinator.store import commands, runs, task_runs
 from podium_coordinator.store.batch import Batch
@@ -76,6 +76,8 @@ class Owner:
         self._agents_version = 0
         self._agents_news = asyncio.Condition()
         self.took_over = asyncio.Event()
+        self.logged: Callable[[AttemptEnded], None] = lambda _: None
+        """Told of each attempt that ended with a log of its own."""
 
     # Owning.
 
@@ -152,6 +154,9 @@ class Owner:
     def _committed(self, batch: Batch) -> None:
         if batch.runs_ended and self._backlog:
             self.wake()
+        for ended in batch.attempts_ended:
+            if ended.log_bytes and ended.log is None:
+                self.logged(ended)
         if batch.agents_changed:
             self._agents_version += 1
             self._tasks.start(self._announce_agents(), "agents")

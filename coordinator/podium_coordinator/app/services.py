@@ -13,7 +13,7 @@ from podium_coordinator.blobs.keeper import BlobKeeper, BlobRules
 from podium_coordinator.blobs.opening import open_store
 from podium_coordinator.housekeeping import Housekeeping
 from podium_coordinator.logs.finisher import LogFinisher
-from podium_coordinator.logs.folder import LogFolder
+from podium_coordinator.logs.folder import AttemptName, LogFolder
 from podium_coordinator.rpc.api import ApiParts, add_public_services
 from podium_coordinator.rpc.database import Database
 from podium_coordinator.rpc.log_intake import LogIntake, verify_by
@@ -36,6 +36,7 @@ def add_services(
     folder = LogFolder(settings.log_dir, settings.max_log_bytes)
     finisher = LogFinisher(folder, blobs, database.write)
     tasks.start(finisher.run(), "logs")
+    owner.logged = lambda ended: finisher.offer(AttemptName(ended.run_id, ended.task, ended.map_index, ended.number))
     add_public_services(server, ApiParts(database, owner, blobs, folder, settings.max_outputs_bytes))
     intake = LogIntake(folder, finisher, verify_by(database.read))
     sessions = AgentSessions(owner, settings.heartbeat_interval, intake)
