@@ -39,6 +39,11 @@ def can_mount(folder: Path) -> bool:
     return subprocess.run(argv, capture_output=True, check=False).returncode == 0
 
 
+def make_space(agent: RunningAgent, folder: Path) -> None:
+    """Remove the file that fills the disk, which only the agent's namespace shows."""
+    Path(f"/proc/{agent.process.pid}/root{folder}/full").unlink()
+
+
 async def test_a_full_disk_loses_no_result_and_new_work_waits_until_there_is_space(
     start: Callable[..., RunningAgent], peer: Peer, tmp_path: Path
 ) -> None:
@@ -61,7 +66,7 @@ async def test_a_full_disk_loses_no_result_and_new_work_waits_until_there_is_spa
     refused = a_shell("true")
     peer.assign(refused)
     await peer.until(lambda: refused.attempt.token in peer.returned)
-    Path(f"/proc/{agent.process.pid}/root{folder}/full").unlink()
+    make_space(agent, folder)
     await peer.hello(2)
     await peer.until(lambda: not peer.draining)
     after = a_call(bundle, "work:quick")

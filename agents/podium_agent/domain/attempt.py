@@ -106,7 +106,8 @@ _LAST_WORDS = frozenset({Event.ENDED, Event.REFUSED})
 IGNORED: dict[State, frozenset[Event]] = {
     State.RUNNING: frozenset({Event.TAKEN_BACK}),
     # The worker's last word comes while it is being ended: what was asked for stands.
-    **{state: _ORDERS | _LAST_WORDS | {Event.STALE} for state in ENDING},
+    **dict.fromkeys(ENDING, _ORDERS | _LAST_WORDS),
+    State.DISOWNED: _ORDERS | _LAST_WORDS | {Event.STALE},
     # Orders that crossed the end on the wire, and the worker that ends after its last attempt.
     State.SETTLING: _ORDERS | _LAST_WORDS | {Event.WORKER_GONE},
     State.REPORTED: frozenset(Event) - {Event.ACKNOWLEDGED, Event.STALE, Event.ADMITTED},
