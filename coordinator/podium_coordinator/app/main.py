@@ -33,6 +33,7 @@ from podium_coordinator.rpc.server import CoordinatorServer, ServerOptions
 from podium_coordinator.settings import CoordinatorSettings
 from podium_coordinator.store import workflows
 from podium_coordinator.store.embedded import EmbeddedPostgres
+from podium_coordinator.store.faults import check_settings, with_faults
 from podium_coordinator.store.journal import Journal, journal_connection
 from podium_coordinator.store.leadership import Leadership
 from podium_coordinator.store.migrate import migrate
@@ -49,6 +50,7 @@ def main(flags: Mapping[str, Any] | None = None) -> int:
     """Run a coordinator until it is told to stop; return the process's exit status."""
     try:
         settings = CoordinatorSettings.load(flags)
+        check_settings()
         structured_logs.configure(settings.log_format, settings.log_level)
         log.info(Event.STARTING, version=__version__, data_dir=str(settings.data_dir))
         return _run(settings)
@@ -153,7 +155,7 @@ def _owner(
     stores = Stores(
         database=database,
         leadership=lambda address: Leadership(database, SHARD, socket.gethostname(), address, settings.lease),
-        journal=Journal(lambda: journal_connection(database, SHARD), SHARD),
+        journal=with_faults(Journal(lambda: journal_connection(database, SHARD), SHARD)),
         pool=pools.read,
         catalog=Catalog(_reader(pools.read)),
         tracing=tracing,

@@ -17,7 +17,7 @@ import structlog
 from podium.errors import NoOwnerError, OverloadedError, UnavailableError
 from podium_coordinator.app.catalog import Catalog
 from podium_coordinator.app.events import CancelAsked, RunArrived
-from podium_coordinator.app.shard import BatchJournal, Rhythm, Shard
+from podium_coordinator.app.shard import Rhythm, Shard
 from podium_coordinator.app.takeover import expect_agents, just_submitted, read_back
 from podium_coordinator.app.tasks import Tasks
 from podium_coordinator.app.tracing import Tracing
@@ -28,6 +28,7 @@ from podium_coordinator.domain.states import RunState, TaskRunState
 from podium_coordinator.store import commands, runs, task_runs
 from podium_coordinator.store.batch import Batch
 from podium_coordinator.store.errors import FencedError
+from podium_coordinator.store.faults import Commits
 from podium_coordinator.store.leadership import Leadership
 from podium_coordinator.store.pools import Pool, write_connection
 from podium_coordinator.structured_logs import Event
@@ -49,7 +50,7 @@ class Stores:
     database: str
     leadership: Callable[[str], Leadership]
     """Makes the candidate, given the address of this process's API."""
-    journal: BatchJournal
+    journal: Commits
     pool: Pool
     catalog: Catalog
     tracing: Tracing

@@ -18,7 +18,6 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Protocol
 from uuid import UUID
 
 from podium.errors import NoOwnerError, OverloadedError
@@ -48,6 +47,7 @@ from podium_coordinator.domain.fleet import Fleet, Terms
 from podium_coordinator.domain.run import Effects
 from podium_coordinator.domain.states import RunState
 from podium_coordinator.store.batch import Batch
+from podium_coordinator.store.faults import Commits
 
 MOST_EVENTS_WAITING = 100_000
 EVENTS_PER_TURN = 4_096
@@ -57,13 +57,6 @@ waits `GATHER` seconds for more to do costs far less per attempt."""
 GATHER = 0.005
 RECALL_AFTER = 0.05
 """Seconds an attempt waits unstarted at its agent before it may be taken back for an idle one."""
-
-
-class BatchJournal(Protocol):
-    """Commits batches."""
-
-    async def commit(self, epoch: int, batch: Batch) -> None:
-        """Commit all of `batch` under `epoch`, or raise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +70,7 @@ class Rhythm:
 class Shard:
     """A shard that this process owns, from one epoch's start to its end."""
 
-    def __init__(self, epoch: int, journal: BatchJournal, snapshot: Snapshot, rhythm: Rhythm, tracing: Tracing) -> None:
+    def __init__(self, epoch: int, journal: Commits, snapshot: Snapshot, rhythm: Rhythm, tracing: Tracing) -> None:
         self.epoch = epoch
         self.board = Board(fleet=Fleet(terms=rhythm.terms))
         self.watchers = Watchers(snapshot)

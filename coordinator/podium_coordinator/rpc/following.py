@@ -101,7 +101,7 @@ class Follower:
 
 
 class _Pauses:
-    """Pauses between looks: from short ones to `longest`; where looks are slow, ten times what one takes, to a bound."""
+    """Pauses between looks: from short to `longest`; where looks are slow, ten times what one takes, to a bound."""
 
     def __init__(self, longest: float) -> None:
         self._longest = longest
