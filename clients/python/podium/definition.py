@@ -32,6 +32,7 @@ _MAIN = "__main__"
 class Task(Generic[P, R]):
     """A function that agents can run. Called inside a workflow function it makes a node; elsewhere it just runs."""
 
+    __name__: str
     __wrapped__: Callable[P, R]
 
     def __init__(self, function: Callable[P, R], options: TaskOptions, site: Site, *, key_is_final: bool) -> None:
@@ -43,7 +44,7 @@ class Task(Generic[P, R]):
         except ValueError as error:
             raise site.error(f"Task {quoted(function.__name__)}: {error}") from None
         self._signature = inspect.signature(function)
-        self._reference = f"{function.__module__}:{function.__qualname__}"
+        self._reference = f"{function.__module__}:{function.__qualname__.replace('.<locals>', '')}"
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         """Run the function; inside a workflow function, make a node and return its `TaskNode` instead."""
@@ -276,11 +277,11 @@ def _environment(env: Mapping[str, object] | None, site: Site) -> Mapping[str, o
 def _check_importable(node: Node) -> None:
     if not isinstance(node.action, PythonAction) or node.function is None:
         return
-    module, _, name = node.action.function.partition(":")
+    name = node.function.__qualname__
     place = site_of(node.function)
     if "<locals>" in name:
         raise place.error(f"Task {quoted(name)} is defined inside a function; move it to the top of its module.")
-    if module == _MAIN:
+    if node.function.__module__ == _MAIN:
         raise place.error(
             f"Task {quoted(name)} is defined in the program that runs, which agents cannot import. "
             "Deploy the file (podium deploy FILE), or move the task to a module that the program imports."

@@ -68,7 +68,8 @@ def read_yaml(text: str) -> Located:
         line = 0 if error.problem_mark is None else error.problem_mark.line + 1
         raise UnreadableError(f"It is no YAML: {error.problem or error.context}.", line) from None
     except YAMLError as error:
-        raise UnreadableError(f"It is no YAML: {' '.join(str(error).split())}", 0) from None
+        told = str(error).partition("\n")[0]
+        raise UnreadableError(f"It is no YAML: {told}.", 0) from None
     if root is None:
         raise UnreadableError("It is empty.", 0)
     return _YamlReader().read(root, 0)
@@ -99,7 +100,8 @@ class _YamlReader:
             if name in content:
                 raise UnreadableError(f"The key {name!r} is there twice; first on line {lines[name]}.", _line(key))
             lines[name] = _line(key)
-            content[name] = self.read(value, depth + 1)
+            found = self.read(value, depth + 1)
+            content[name] = Located(None, lines[name]) if found.content is None else found
         return Located(content, line, lines)
 
 

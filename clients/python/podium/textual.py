@@ -84,6 +84,7 @@ _FIELDS = {
     "env": "shell.env",
     "cwd": "shell.cwd",
 }
+_HEAD_FIELDS = {"workflow": "name", "timeout": "run_timeout"}
 _WORKFLOW_KEY = re.compile(r'^\s*(?:\{\s*)?["\']?workflow["\']?\s*:', re.MULTILINE)
 
 
@@ -145,9 +146,9 @@ class _Reader:
     def workflow(self, root: Located) -> WorkflowSpec:
         """Read a definition; it is of use only when there are no problems."""
         head = self._object(root, "", _HEAD, required=("workflow", "tasks"))
-        self._places = {"": ("", root.line), "name": ("workflow", root.key_lines.get("workflow", root.line))}
-        for shown, name in (("description", "description"), ("timeout", "run_timeout")):
-            self._places[name] = (shown, root.key_lines.get(shown, root.line))
+        self._places = {"": ("", root.line)}
+        for shown in _HEAD:
+            self._places[_HEAD_FIELDS.get(shown, shown)] = (shown, root.key_lines.get(shown, root.line))
         return WorkflowSpec(
             self._text(head.get("workflow"), "workflow"),
             self._tasks(head.get("tasks")),
@@ -166,7 +167,7 @@ class _Reader:
         while known not in self._places:
             known = known[: max(known.rfind("."), known.rfind("["), 0)]
         shown, line = self._places[known]
-        rest = violation.field[len(known) :]
+        rest = "" if known.endswith(".upstream") else violation.field[len(known) :]
         return FieldViolation(f"{shown}{rest}".removeprefix("."), violation.description, line)
 
     def _parameters(self, node: Located | None) -> tuple[ParameterSpec, ...]:
@@ -206,6 +207,7 @@ class _Reader:
         fields = self._object(node, path, _TASK)
         for name in fields:
             self._places[f"{place}.{_FIELDS.get(name, name)}"] = (f"{path}.{name}", node.key_lines[name])
+        self._places.setdefault(f"{place}.upstream", self._places[place])
         upstream: dict[str, None] = {}
         action = self._action(fields, node, path, place, upstream)
         for item in self._list(fields.get("after"), f"{path}.after"):
