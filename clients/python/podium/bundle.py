@@ -149,6 +149,8 @@ def _unpack_all(file: BinaryIO, target: Path) -> None:
     try:
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
+            if not entries:
+                raise InvalidBundleError("There is nothing in the bundle.")
             _check_limits(len(entries), sum(entry.file_size for entry in entries), "The bundle")
             for entry in entries:
                 _check_entry(entry, size)
