@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -50,23 +52,37 @@ def main() -> int:
 
 
 def demo(results: Path) -> None:
-    """Deploy and run the pipeline, fetch its report, and say what it found. The cluster's folder stays after a failure.
+    """Deploy and run the pipeline, fetch its report, and say what it found.
 
     Raises:
         CommandError: The pipeline could not be deployed, or its run failed.
         ClusterError: The cluster did not come up.
     """
     results.mkdir(parents=True, exist_ok=True)
-    data = Path(tempfile.mkdtemp(prefix="cluster-", dir=results))
-    print(f"Starting Postgres, a coordinator and two agents in {data} ...", flush=True)
-    with small_cluster(data) as address:
+    with cluster_folder(results) as data, small_cluster(data) as address:
         podium(address, "deploy", str(PROJECT.relative_to(ROOT)))
         run_id = podium(address, "run", "nyc_flights", "-o", "name")
         with Client(address) as client:
             report = client.get_outputs(run_id)["write_report"]
             fetch(report, results)
-    shutil.rmtree(data)
     tell(report, results)
+
+
+@contextmanager
+def cluster_folder(results: Path) -> Iterator[Path]:
+    """Yield a fresh folder for the cluster; it stays only after a failure, for a look at what the servers said."""
+    data = Path(tempfile.mkdtemp(prefix="cluster-", dir=results))
+    print(f"Starting Postgres, a coordinator and two agents in {data} ...", flush=True)
+    failed = False
+    try:
+        yield data
+    except Exception:
+        failed = True
+        print(f"What the servers said: {data / 'up.log'}", file=sys.stderr)
+        raise
+    finally:
+        if not failed:
+            shutil.rmtree(data)
 
 
 def podium(address: str, *arguments: str) -> str:

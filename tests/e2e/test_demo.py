@@ -40,6 +40,7 @@ def test_ctrl_c_in_the_middle_of_the_run_leaves_nothing_running(tmp_path: Path) 
         process.send_signal(signal.SIGINT)
         process.communicate()
     assert process.returncode == 130
+    assert list(tmp_path.iterdir()) == []
     assert running_below(tmp_path) == []
 
 
@@ -47,8 +48,10 @@ def test_a_pipeline_that_cannot_be_deployed_fails_the_demo_and_leaves_nothing_ru
     broken = "from examples import demo\ndemo.PROJECT = demo.ROOT / 'docs'\n"
     program = f"{broken}import sys\nsys.exit(demo.main())"
     with demo(tmp_path, "-c", program) as process:
-        process.communicate()
+        _, complaint = process.communicate()
     assert process.returncode not in {0, 130}
+    [log] = tmp_path.glob("cluster-*/up.log")
+    assert f"What the servers said: {log}" in complaint
     assert running_below(tmp_path) == []
 
 
