@@ -37,7 +37,7 @@ from podium_coordinator.store.faults import check_settings, with_faults
 from podium_coordinator.store.journal import Journal, journal_connection
 from podium_coordinator.store.leadership import Leadership
 from podium_coordinator.store.migrate import migrate
-from podium_coordinator.store.pools import Pool, read_pool, write_pool
+from podium_coordinator.store.pools import Connection, Pool, read_pool, write_pool
 from podium_coordinator.structured_logs import Event
 
 log = structlog.stdlib.get_logger("podium.process")
@@ -152,16 +152,22 @@ def _server_options(settings: CoordinatorSettings) -> ServerOptions:
 def _owner(
     settings: CoordinatorSettings, database: str, pools: Database, tracing: Tracing, postgres: EmbeddedPostgres | None
 ) -> Owner:
+    revive = _reviver(postgres)
+
+    async def connect() -> Connection:
+        await revive()
+        return await journal_connection(database, SHARD)
+
     stores = Stores(
         database=database,
         leadership=lambda address: Leadership(database, SHARD, socket.gethostname(), address, settings.lease),
-        journal=with_faults(Journal(lambda: journal_connection(database, SHARD), SHARD)),
+        journal=with_faults(Journal(connect, SHARD)),
         pool=pools.read,
         catalog=Catalog(_reader(pools.read)),
         tracing=tracing,
     )
     rhythm = Rhythm(settings.heartbeat_interval, Terms(settings.disconnected_after, settings.lost_after))
-    return Owner(SHARD, stores, rhythm, settings.lease, _reviver(postgres))
+    return Owner(SHARD, stores, rhythm, settings.lease, revive)
 
 
 def _reviver(postgres: EmbeddedPostgres | None) -> Callable[[], Awaitable[None]]:
