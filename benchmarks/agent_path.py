@@ -17,7 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from podium.v1 import session_pb2
+from podium.v1 import session_pb2, workflow_pb2
 from tests.agent.bundles import a_bundle, a_call
 from tests.agent.conftest import RunningAgent, start_agent
 from tests.agent.peer import Peer
@@ -38,7 +38,7 @@ class Bench:
         self._agent, self._peer, self._bundle = agent, peer, bundle
 
     def order(self) -> session_pb2.Assignment:
-        return a_call(self._bundle, "work:noop")
+        return a_call(self._bundle, "work:noop", resources=workflow_pb2.Resources(cpu_millis=1000))
 
     async def round_trip(self) -> float:
         """Return the seconds one task takes on an idle agent."""
@@ -76,6 +76,7 @@ def show(name: str, values: list[float], digits: int = 2) -> None:
 
 
 async def measure(rounds: int, tasks: int) -> None:
+    os.environ["PODIUM_AGENT__RECYCLE_AFTER"] = "1000000"  # the same workers throughout, so that their time can be read
     with tempfile.TemporaryDirectory() as folder:
         peer = Peer()
         await peer.start()

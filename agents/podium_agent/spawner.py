@@ -49,6 +49,7 @@ from podium_agent.store.folder import DataFolder
 FINAL_CODES = frozenset({0, 3, 4})
 """Exit codes of the session after which it is not started again."""
 
+UNUSABLE_FOLDER = 4
 FIRST_PAUSE, LONGEST_PAUSE, HEALTHY_AFTER = 0.1, 10.0, 60.0
 PIPE_BYTES = 1 << 20
 PACKET_LIMIT = 128 * 1024
@@ -279,6 +280,10 @@ class Spawner:
         session.backlog.clear()
         if code in FINAL_CODES or self._terms > 1:
             self._finish(code if code in FINAL_CODES else 1)
+            return
+        if not self._folder.settings.exists():
+            say(f"the data folder {self._folder.root} is gone; ending")
+            self._finish(UNUSABLE_FOLDER)
             return
         now = time.monotonic()
         session.pause = FIRST_PAUSE if now - session.started > HEALTHY_AFTER else session.pause

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 
@@ -204,3 +205,15 @@ async def test_integers_of_any_size_and_text_come_back_exact(agent: RunningAgent
     peer.assign(order)
     end = await peer.end_of(order)
     assert json.loads(end.output) == value
+
+
+async def test_a_worker_is_replaced_after_so_many_attempts(
+    start: Callable[..., RunningAgent], peer: Peer, bundle: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PODIUM_AGENT__RECYCLE_AFTER", "3")
+    start(cpu="1")
+    await peer.hello()
+    orders = [a_call(bundle, "work:pid") for _ in range(12)]
+    peer.assign(*orders)
+    pids = [await peer.result_of(order) for order in orders]
+    assert max(pids.count(pid) for pid in pids) == 3

@@ -18,7 +18,7 @@ from podium_agent import frames
 if TYPE_CHECKING:
     from podium_agent.frames import Header
 
-RECONNECT_PAUSE = 0.02
+FIRST_PAUSE, LONGEST_PAUSE = 0.02, 1.0
 
 
 class Connection:
@@ -88,8 +88,10 @@ class Connection:
         return True
 
     def _connect(self) -> None:
+        pause = FIRST_PAUSE
         while not self._try_to_connect():
-            time.sleep(RECONNECT_PAUSE)
+            time.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
 
     def _try_to_connect(self) -> bool:
         self._socket.close()

@@ -83,11 +83,12 @@ class Attempts:
     def forget(self, attempt: Attempt) -> None:
         """Hold an attempt no more."""
         del self._by_token[attempt.token]
+        self._changed.set()
 
-    def moved(self, attempt: Attempt, before: State) -> None:
-        """Note a change of state."""
-        if State.REPORTED in (attempt.state, before):
-            self.reported += (attempt.state is State.REPORTED) - (before is State.REPORTED)
+    def moved(self, before: State, after: State) -> None:
+        """Note that an attempt has changed its state."""
+        if State.REPORTED in (before, after):
+            self.reported += (after is State.REPORTED) - (before is State.REPORTED)
             self._changed.set()
 
     def unstarted(self) -> list[Attempt]:

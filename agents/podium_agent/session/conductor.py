@@ -56,8 +56,8 @@ class Conductor:
     def _apply(self, attempt: Attempt, event: Event) -> None:
         before = attempt.state
         attempt.state, effects = step(before, event)
+        self._attempts.moved(before, attempt.state)
         self._effects.perform(attempt, effects)
-        self._attempts.moved(attempt, before)
 
     # What the coordinator says, and what the link asks
 
