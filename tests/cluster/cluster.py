@@ -20,7 +20,7 @@ import socket
 import sys
 import tempfile
 import uuid
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ from podium.model.states import AgentState
 from podium.resources import Agent
 from tests.cluster import hiding
 from tests.cluster.gates import Gates
-from tests.cluster.processes import MARK, EndedEarlyError, Server, StillThereError, gone, wait_until_gone
+from tests.cluster.processes import MARK, EndedEarlyError, Server, StillThereError, carrying, gone, wait_until_gone
 
 ROOT = Path(__file__).parents[2]
 READY_SECONDS = 60.0
@@ -193,6 +193,17 @@ class Cluster:
         await self.serving()
         await self.connected(*self.agents)
 
+    @contextlib.asynccontextmanager
+    async def another_agent(self, plan: AgentPlan, *, folder: Path | None = None) -> AsyncIterator[Server]:
+        """Have one more agent in session within the block; it is drained at the end."""
+        server = self.agents[plan.name] = self.agent_server(plan, folder=folder)
+        server.start()
+        try:
+            await self.connected(plan.name)
+            yield server
+        finally:
+            await asyncio.to_thread(_stop, [self.agents.pop(plan.name)])
+
     async def restart_coordinator(self, **more: str) -> None:
         """Start the coordinator again, and return when it answers."""
         self.coordinator.start(**more)
@@ -283,6 +294,10 @@ class Cluster:
         self.agents[name].tell_all(signal.SIGKILL)
         for process in family:
             await gone(process.pid)
+
+    def processes_of(self, run_id: str) -> list[int]:
+        """Return the ids of all processes of a run's programs."""
+        return carrying(f"PODIUM_RUN_ID={run_id}")
 
     # Ending
 

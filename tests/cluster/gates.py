@@ -15,6 +15,11 @@ class Gates:
         self._shut: dict[str, BinaryIO] = {}
         folder.mkdir(mode=0o755)
 
+    @property
+    def names(self) -> set[str]:
+        """The gates that are shut."""
+        return set(self._shut)
+
     def shut(self, name: str) -> None:
         """Hold up whoever comes to the gate from now on."""
         path = self.folder / name

@@ -136,10 +136,24 @@ def marked(mark: str, folder: Path) -> list[int]:
     return [int(process.name) for process in Path("/proc").glob("[0-9]*") if _belongs(process, entry, folder)]
 
 
+def carrying(variable: str) -> list[int]:
+    """Return the ids of all living processes with "NAME=value" in their environment."""
+    entry = variable.encode() + b"\0"
+    return [int(process.name) for process in Path("/proc").glob("[0-9]*") if entry in _environment(process)]
+
+
+def _environment(process: Path) -> bytes:
+    """Return a process's environment; that of one that has ended is empty."""
+    try:
+        return (process / "environ").read_bytes()
+    except OSError:
+        return b""
+
+
 def _belongs(process: Path, entry: bytes, folder: Path) -> bool:
     """Look at a process; one that has ended, and is not yet collected, has neither environment nor folder."""
     try:
-        return entry in (process / "environ").read_bytes() or (process / "cwd").readlink().is_relative_to(folder)
+        return entry in _environment(process) or (process / "cwd").readlink().is_relative_to(folder)
     except OSError:
         return False
 
