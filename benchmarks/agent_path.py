@@ -1,8 +1,8 @@
 """Times the agent alone: a scriptable coordinator in this process gives a real agent no-op python tasks.
 
 Prints, over several rounds with their spread: the round trip of one task on an idle agent (assignment sent to end
-heard, gRPC both ways included), tasks per second when many wait at the agent, and the processor time per task of the session,
-of all workers together and of this process.
+heard, gRPC both ways included), tasks per second when many wait at the agent, and the processor time per task of the
+session, of all workers together and of this process.
 
     python benchmarks/agent_path.py [--rounds 5] [--tasks 2000]
 """
