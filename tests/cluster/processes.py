@@ -7,6 +7,7 @@ known by its working folder.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import os
 import select
 import signal
@@ -15,6 +16,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import psutil
 
@@ -85,6 +87,12 @@ class Server:
         assert self.process is not None
         return self.process.wait()
 
+    async def says(self, text: str) -> None:
+        """Return when it has said something; watched by inotify, since a file tells nobody that it grew."""
+        with FileWatch(self.log) as watch:
+            while text not in self.log.read_text("utf-8", "replace"):
+                await watch.changed()
+
     def words(self, last_bytes: int = LAST_WORDS_BYTES) -> str:
         """Return the end of what it said."""
         with self.log.open("rb") as words:
@@ -107,6 +115,42 @@ class Server:
                 _send(process, signum)
 
 
+class FileWatch:
+    """Tells when a file grows, by the kernel's inotify."""
+
+    _MODIFIED = 0x2
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._libc = ctypes.CDLL(None, use_errno=True)
+
+    def __enter__(self) -> Self:
+        self._descriptor = self._libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+        watch = self._libc.inotify_add_watch(self._descriptor, os.fsencode(self._path), self._MODIFIED)
+        if self._descriptor < 0 or watch < 0:
+            raise OSError(ctypes.get_errno(), "inotify", str(self._path))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._descriptor)
+
+    async def changed(self) -> None:
+        """Return when it has grown since the last call, or since the beginning."""
+        await readable(self._descriptor)
+        os.read(self._descriptor, 64 * 1024)
+
+
+async def readable(descriptor: int) -> None:
+    """Return when there is something to read."""
+    loop = asyncio.get_running_loop()
+    ready = asyncio.Event()
+    loop.add_reader(descriptor, ready.set)
+    try:
+        await ready.wait()
+    finally:
+        loop.remove_reader(descriptor)
+
+
 def _send(process: psutil.Process, signum: signal.Signals) -> None:
     try:
         process.send_signal(signum)
@@ -120,13 +164,9 @@ async def gone(pid: int) -> None:
         handle = os.pidfd_open(pid)
     except ProcessLookupError:
         return
-    loop = asyncio.get_running_loop()
-    ended = asyncio.Event()
-    loop.add_reader(handle, ended.set)
     try:
-        await ended.wait()
+        await readable(handle)
     finally:
-        loop.remove_reader(handle)
         os.close(handle)
 
 
