@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 LENGTHS = struct.Struct(">II")
 MAX_HEADER = 16 * 1024 * 1024
@@ -25,13 +25,21 @@ class FrameError(Exception):
     """The peer's bytes are no frame, or one over the limits."""
 
 
-def pack(header: Header, body: bytes = b"") -> bytes:
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False)
+
+
+def encode_header(header: Header) -> bytes:
+    """Return the header as JSON."""
+    return _ENCODER.encode(header).encode()
+
+
+def pack(header: Header, body: bytes = b"", encode: Callable[[Header], bytes] = encode_header) -> bytes:
     """Return the frame as bytes.
 
     Raises:
         FrameError: The header or the body is over its limit.
     """
-    encoded = json.dumps(header, separators=(",", ":")).encode()
+    encoded = encode(header)
     check_lengths(len(encoded), len(body))
     return b"".join((LENGTHS.pack(len(encoded), len(body)), encoded, body))
 
@@ -43,10 +51,11 @@ def check_lengths(header: int, body: int) -> None:
 
 
 class FrameBuffer:
-    """Turns a stream of bytes, in whatever pieces it comes, into frames."""
+    """Turns a stream of bytes, in whatever pieces it comes, into frames; `decode` reads a header's JSON."""
 
-    def __init__(self) -> None:
+    def __init__(self, decode: Callable[[bytes], Any] = json.loads) -> None:
         self._bytes = bytearray()
+        self._decode = decode
 
     def feed(self, data: bytes) -> Iterator[tuple[Header, bytes]]:
         """Add `data` and yield each frame that is whole now.
@@ -67,20 +76,20 @@ class FrameBuffer:
         end = middle + body_length
         if len(self._bytes) < end:
             return None
-        header = parse_header(bytes(self._bytes[LENGTHS.size : middle]))
+        header = parse_header(bytes(self._bytes[LENGTHS.size : middle]), self._decode)
         body = bytes(self._bytes[middle:end])
         del self._bytes[:end]
         return header, body
 
 
-def parse_header(encoded: bytes) -> Header:
+def parse_header(encoded: bytes, decode: Callable[[bytes], Any] = json.loads) -> Header:
     """Return the header's values.
 
     Raises:
         FrameError: It is not a JSON object.
     """
     try:
-        header = json.loads(encoded)
+        header = decode(encoded)
     except ValueError as error:
         raise FrameError("A frame's header is not JSON.") from error
     if not isinstance(header, dict):

@@ -46,10 +46,11 @@ class Admission:
     @property
     def used(self) -> Demand:
         """What is held now, recomputed from who holds it."""
-        return Demand(
-            sum(demand.cpu_millis for demand in self._held.values()),
-            sum(demand.memory_bytes for demand in self._held.values()),
-        )
+        cpu = memory = 0
+        for demand in self._held.values():
+            cpu += demand.cpu_millis
+            memory += demand.memory_bytes
+        return Demand(cpu, memory)
 
     @property
     def waiting(self) -> int:
@@ -78,6 +79,8 @@ class Admission:
 
     def begin(self, room: int) -> list[str]:
         """Return who may begin now, at most `room` of them, in order of arrival; they hold their demand from now on."""
+        if not self._waiting:
+            return []
         used = self.used
         cpu, memory = used.cpu_millis, used.memory_bytes
         begun: list[str] = []

@@ -36,6 +36,8 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
 WELCOME_PATIENCE = 10.0
 SILENT_INTERVALS = 3
 DEFAULT_HEARTBEAT = 3.0
+GATHER = 0.002
+"""Least seconds between two messages while work waits at the agent: what there is to say gathers meanwhile."""
 
 Call = grpc.aio.StreamStreamCall[session_pb2.ConnectRequest, session_pb2.ConnectResponse]
 
@@ -64,12 +66,14 @@ class Link:
         holder: Holder,
         outbox: Outbox,
         current: channels.CurrentChannel,
+        busy: Callable[[], bool],
     ) -> None:
         self._addresses = addresses
         self._hello = hello
         self._holder = holder
         self._outbox = outbox
         self._current = current
+        self._busy = busy
         self._sequence = self._heard = 0
         self._pause = FIRST_PAUSE
         self._renew = asyncio.Event()
@@ -168,12 +172,17 @@ class Link:
                 self._holder.heard(response)
 
     async def _speak(self, call: Call, interval: float) -> None:
+        loop = asyncio.get_running_loop()
+        spoken = 0.0
         while True:
-            if self._outbox.empty:
-                await self._wait_for_news(interval)
+            await self._wait_for_news(interval)
+            early = spoken + GATHER - loop.time()
+            if early > 0 and self._busy():
+                await asyncio.sleep(early)
             request = self._outbox.take()
             self._sequence += 1
             request.sequence, request.heard = self._sequence, self._heard
+            spoken = loop.time()
             await call.write(request)
 
     async def _wait_for_news(self, interval: float) -> None:

@@ -78,7 +78,14 @@ class Agent:
         self._desk = Desk(folder, self._pool, self._conductor, self._journal, self._endings, self._spans)
         self._pool.employer = self._conductor
         self._spawner.watcher = self._desk
-        self._link = Link(settings.coordinators, self._hello, self._conductor, self._outbox, self._current)
+        self._link = Link(
+            settings.coordinators,
+            self._hello,
+            self._conductor,
+            self._outbox,
+            self._current,
+            lambda: self._admission.waiting > 0,
+        )
 
     def _parts(self) -> Parts:
         client = BlobClient(self._current)

@@ -43,7 +43,6 @@ class Attempt:
     started_at: float | None = None
     preparing: asyncio.Task[None] | None = None
     timer: asyncio.TimerHandle | None = None
-    notice: asyncio.TimerHandle | None = None
     result: Result | None = None
     report: session_pb2.AttemptFinished | None = None
     pinned: list[str] = field(default_factory=list)
@@ -53,12 +52,11 @@ class Attempt:
         """What it holds while it executes."""
         return Demand(self.holding["cpu_millis"], self.holding["memory_bytes"])
 
-    def stop_timers(self) -> None:
-        """Let no timer of its speak again."""
-        for handle in (self.timer, self.notice):
-            if handle is not None:
-                handle.cancel()
-        self.timer = self.notice = None
+    def stop_timer(self) -> None:
+        """Let its timeout never come."""
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
 
 
 class Attempts:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from podium.outcomes import MAX_MESSAGE_BYTES, cut
 from podium.v1 import session_pb2
 from podium_agent import frames
-from podium_agent.domain.attempt import Effect, Event, State
+from podium_agent.domain.attempt import EXECUTING, Effect, Event, State
 from podium_agent.rpc import messages
 from podium_agent.session import endings
 from podium_agent.session.preparation import PreparationError
@@ -70,6 +71,8 @@ class Effects:
     def __init__(self, parts: Parts, stage: Stage) -> None:
         self._parts = parts
         self._stage = stage
+        self._begun: deque[tuple[float, Attempt]] = deque()
+        self._begun_timer: asyncio.TimerHandle | None = None
         self._perform = {
             Effect.PREPARE: self._prepare,
             Effect.EXECUTE: self._execute,
@@ -140,19 +143,31 @@ class Effects:
         header, body = self._parts.preparer.order(attempt, attempt.assignment)
         self._parts.pool.send(attempt.worker, header, body)
         attempt.assignment = None
-        attempt.notice = asyncio.get_running_loop().call_later(STARTED_AFTER, self._tell_started, attempt)
+        self._begun.append((asyncio.get_running_loop().time() + STARTED_AFTER, attempt))
+        self._watch_begun()
         self.watch_timeout(attempt)
 
-    def _tell_started(self, attempt: Attempt) -> None:
-        started = messages.timestamp(attempt.started_at or time.time())
-        self._parts.outbox.start(session_pb2.AttemptStarted(attempt=attempt.reference, start_time=started))
+    def _watch_begun(self) -> None:
+        if self._begun and self._begun_timer is None:
+            self._begun_timer = asyncio.get_running_loop().call_at(self._begun[0][0], self._tell_begun)
+
+    def _tell_begun(self) -> None:
+        """Tell of attempts that have executed for a while; those that have ended since need no more words."""
+        self._begun_timer = None
+        now = asyncio.get_running_loop().time()
+        while self._begun and self._begun[0][0] <= now:
+            _, attempt = self._begun.popleft()
+            if attempt.state in EXECUTING and attempt.started_at is not None:
+                started = messages.timestamp(attempt.started_at)
+                self._parts.outbox.start(session_pb2.AttemptStarted(attempt=attempt.reference, start_time=started))
+        self._watch_begun()
 
     def _end_worker(self, attempt: Attempt) -> None:
-        attempt.stop_timers()
+        attempt.stop_timer()
         self._parts.pool.end(attempt.worker, self._parts.grace)
 
     def _release(self, attempt: Attempt) -> None:
-        attempt.stop_timers()
+        attempt.stop_timer()
         self._parts.admission.release(attempt.token)
         if attempt.preparing is not None:
             attempt.preparing.cancel()
@@ -214,11 +229,10 @@ class Effects:
         if attempt.result is None or attempt.state is not State.REPORTED:
             return
         attempt.report = messages.finished(attempt.reference, attempt.result)
-        path = self._parts.endings.log_path(attempt)
         if attempt.result.log:
-            self._parts.logs.drop(attempt.reference, path)
+            self._parts.logs.drop(attempt.reference, self._parts.endings.log_path(attempt))
         elif attempt.result.header["log_bytes"]:
-            self._parts.logs.ended(attempt.reference, path)
+            self._parts.logs.ended(attempt.reference, self._parts.endings.log_path(attempt))
         attempt.result = attempt.assignment = None
         self._parts.outbox.finish(attempt.report)
 

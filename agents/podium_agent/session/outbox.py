@@ -1,4 +1,8 @@
-"""What there is to tell the coordinator, until the stream takes it: everything that is ready leaves in one message."""
+"""What there is to tell the coordinator, until the stream takes it: everything that is ready leaves in one message.
+
+Ends and returns are told at once. That an attempt is held or has begun can wait a few milliseconds: for a short task it
+then leaves in the same message as its end.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,9 @@ from typing import TypeVar
 from podium.v1 import session_pb2
 
 Message = TypeVar("Message")
+
+NOT_URGENT = 0.005
+"""Seconds that what is not urgent may wait for company."""
 
 LARGEST_BATCH_ITEMS = 512
 LARGEST_BATCH_BYTES = 2 * 1024 * 1024
@@ -24,17 +31,18 @@ class Outbox:
         self._finished: deque[session_pb2.AttemptFinished] = deque()
         self._returned: deque[session_pb2.AttemptReference] = deque()
         self._news = asyncio.Event()
+        self._later: asyncio.TimerHandle | None = None
         self.draining = False
 
     def accept(self, attempt: session_pb2.AttemptReference) -> None:
         """Tell that an attempt is held."""
         self._accepted.append(attempt)
-        self._news.set()
+        self._soon()
 
     def start(self, started: session_pb2.AttemptStarted) -> None:
         """Tell that an attempt began."""
         self._started.append(started)
-        self._news.set()
+        self._soon()
 
     def finish(self, finished: session_pb2.AttemptFinished) -> None:
         """Tell that an attempt ended."""
@@ -61,6 +69,10 @@ class Outbox:
         """Whether nothing waits."""
         return not (self._accepted or self._started or self._finished or self._returned)
 
+    def _soon(self) -> None:
+        if self._later is None:
+            self._later = asyncio.get_running_loop().call_later(NOT_URGENT, self._news.set)
+
     async def wait(self) -> None:
         """Return when there is something to tell."""
         await self._news.wait()
@@ -68,6 +80,9 @@ class Outbox:
     def take(self) -> session_pb2.ConnectRequest:
         """Return the next message; what is over its bounds waits for the one after."""
         request = session_pb2.ConnectRequest(draining=self.draining)
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
         room = LARGEST_BATCH_ITEMS
         room -= _move(self._accepted, request.accepted, room)
         room -= _move(self._returned, request.returned, room)
@@ -75,6 +90,8 @@ class Outbox:
         self._take_finished(request, room)
         if self.empty:
             self._news.clear()
+        else:
+            self._news.set()
         return request
 
     def _take_finished(self, request: session_pb2.ConnectRequest, room: int) -> None:

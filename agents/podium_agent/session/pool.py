@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
 import structlog
 
 from podium_agent import frames
@@ -116,7 +117,7 @@ class Pool:
         """Send a busy worker its order. A worker that is just dying is reported by the spawner."""
         transport = self._slots[worker].transport
         if transport is not None:
-            transport.write(frames.pack(header, body))
+            transport.write(frames.pack(header, body, msgspec.json.encode))
 
     def free(self, worker: str) -> None:
         """Take a worker back that has executed its attempt."""

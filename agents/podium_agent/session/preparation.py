@@ -39,7 +39,7 @@ class Preparer:
     def __init__(self, folder: DataFolder, bundles: BundleStore, blobs: BlobCache) -> None:
         self.bundles = bundles
         self.blobs = blobs
-        self._logs, self._files = str(folder.logs), str(folder.files)
+        self._logs, self._files, self._bundles = str(folder.logs), str(folder.files), str(folder.bundles)
 
     def ready(self, assignment: session_pb2.Assignment) -> bool:
         """Whether there is nothing to fetch."""
@@ -85,7 +85,7 @@ class Preparer:
             "inputs": [(item.task, len(item.output)) for item in assignment.inputs],
             "blobs": {sha256: str(self.blobs.path(sha256)) for sha256 in attempt.pinned},
             "bundle": assignment.bundle,
-            "bundle_folder": str(self.bundles.path(assignment.bundle)) if assignment.bundle else "",
+            "bundle_folder": f"{self._bundles}/{assignment.bundle}" if assignment.bundle else "",
             "log": f"{self._logs}/{log_name(attempt.holding)}.log",
             "files": f"{self._files}/{attempt.token}",
             "environment": {
@@ -110,7 +110,7 @@ def format_run_id(run_id: bytes) -> str:
 
 def log_name(holding: Header) -> str:
     """Return the name of an attempt's log: all that is needed to send it."""
-    return "_".join(str(holding[part]) for part in ("run", "task", "map_index", "number", "token"))
+    return "{run}_{task}_{map_index}_{number}_{token}".format_map(holding)
 
 
 def named_by(log: str) -> Header:

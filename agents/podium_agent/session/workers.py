@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
 import structlog
 
 from podium_agent import frames
@@ -35,7 +36,7 @@ class WorkerProtocol(asyncio.Protocol):
 
     def __init__(self, listener: WorkerListener) -> None:
         self._listener = listener
-        self._buffer = frames.FrameBuffer()
+        self._buffer = frames.FrameBuffer(decode)
         self._transport: asyncio.WriteTransport | None = None
         self._worker = ""
 
@@ -71,6 +72,18 @@ class WorkerProtocol(asyncio.Protocol):
     def _close(self) -> None:
         if self._transport is not None:
             self._transport.close()
+
+
+def decode(encoded: bytes) -> object:
+    """Return a header's JSON.
+
+    Raises:
+        FrameError: It is none.
+    """
+    try:
+        return msgspec.json.decode(encoded)
+    except msgspec.DecodeError as error:
+        raise frames.FrameError(f"A frame's header is not JSON: {error}") from error
 
 
 async def serve(listener: WorkerListener, listening: socket.socket) -> None:

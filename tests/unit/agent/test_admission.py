@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from podium_agent.domain.admission import Admission, Demand, Verdict
@@ -57,6 +57,7 @@ def test_nothing_begins_without_room() -> None:
     assert admission.begin(room=1) == ["a"]
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 2000), st.integers(0, 1000)), max_size=40))
 def test_what_is_held_never_exceeds_what_there_is_and_all_begin_in_the_end(
     demands: list[tuple[int, int]],

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from podium_agent.domain.attempt import (
@@ -76,6 +76,7 @@ def test_no_event_is_both_in_the_table_and_ignored() -> None:
     assert not [(state, event) for state, event in TABLE if event in IGNORED.get(state, ())]
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(Event), max_size=30))
 def test_whatever_happens_an_attempt_is_released_once_and_reported_at_most_once(events: list[Event]) -> None:
     state, done = State.QUEUED, list[Effect]()

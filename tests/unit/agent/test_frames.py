@@ -4,7 +4,7 @@ import socket
 import threading
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from podium_agent import frames
@@ -12,6 +12,7 @@ from podium_agent import frames
 HEADERS = st.dictionaries(st.text(), st.none() | st.integers() | st.text() | st.lists(st.integers()))
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(HEADERS, st.binary()), max_size=5), st.integers(1, 50))
 def test_frames_come_out_as_they_went_in_however_the_stream_is_cut(
     given_frames: list[tuple[dict[str, object], bytes]], piece: int

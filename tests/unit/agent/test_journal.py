@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from podium_agent import frames
@@ -88,6 +88,7 @@ def test_a_new_writer_of_the_same_name_does_not_write_into_an_old_file(tmp_path:
     assert second.file == "session.2"
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10_000), st.integers(0, 255))
 def test_a_torn_or_damaged_end_hides_only_what_was_never_told(cut: int, flip: int) -> None:
     import tempfile

@@ -35,7 +35,7 @@ def test_a_small_log_is_on_disk_and_at_hand(tmp_path: Path) -> None:
     assert log.small() is None
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(1, 900), min_size=1, max_size=60), st.booleans())
 def test_head_marker_and_tail_account_for_every_byte(sizes: list[int], closed: bool) -> None:
     import tempfile
