@@ -11,7 +11,8 @@ import atexit
 import os
 import threading
 from collections.abc import AsyncGenerator, Coroutine, Iterator
-from typing import Any, TypeVar
+from concurrent.futures import Future
+from typing import Any, Generic, TypeVar
 
 from podium.errors import ClientClosedError
 
@@ -19,6 +20,31 @@ T = TypeVar("T")
 
 _STOP_SECONDS = 5.0
 _END = object()
+
+
+class _Call(Generic[T]):
+    """A coroutine on its way through the loop. `ended` is set when nothing of it runs any more."""
+
+    def __init__(self, work: Coroutine[Any, Any, T]) -> None:
+        self.outcome: Future[T] = Future()
+        self.ended = threading.Event()
+        self._work = work
+
+    def begin(self) -> None:
+        self._task = asyncio.get_running_loop().create_task(self._work)
+        self._task.add_done_callback(self._finish)
+
+    def cancel(self) -> None:
+        self._task.cancel()
+
+    def _finish(self, task: asyncio.Task[T]) -> None:
+        if task.cancelled():
+            self.outcome.cancel()
+        elif error := task.exception():
+            self.outcome.set_exception(error)
+        else:
+            self.outcome.set_result(task.result())
+        self.ended.set()
 
 
 class LoopThread:
@@ -42,11 +68,13 @@ class LoopThread:
             raise ClientClosedError(
                 "The clients' event loop has ended, or calls itself; use AsyncClient inside a loop."
             )
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        call = _Call(work)
+        self._loop.call_soon_threadsafe(call.begin)
         try:
-            return future.result()
+            return call.outcome.result()
         except BaseException:
-            future.cancel()
+            self._loop.call_soon_threadsafe(call.cancel)
+            call.ended.wait(_STOP_SECONDS)
             raise
 
     def iterate(self, items: AsyncGenerator[T, None]) -> Iterator[T]:
