@@ -168,7 +168,7 @@ class Cluster:
         """Return an agent of this cluster, not started, that sees no data folder but its own."""
         own = folder or self.agent_folder(plan.name)
         own.mkdir(mode=0o700, exist_ok=True)
-        command = [sys.executable, "-m", "podium_agent", "--coordinators", self.address, "--data-dir", str(own)]
+        command = [sys.executable, "-m", "podium.cli", "agent", "--coordinators", self.address, "--data-dir", str(own)]
         return self.server(f"agent-{plan.name}", self._hidden(plan, own, [*command, *plan.flags()]))
 
     def _hidden(self, plan: AgentPlan, own: Path, command: list[str]) -> list[str]:

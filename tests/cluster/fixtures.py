@@ -12,6 +12,9 @@ import pytest
 from tests.cluster.cluster import BRISK, TWO_AGENTS, AgentPlan, Cluster
 from tests.cluster.witness import Witness
 
+LARGEST_OUTPUT = 2 << 20
+"""Bytes of JSON that a task may return on the agents of the modules' clusters."""
+
 PROJECT = Path(__file__).parent / "project"
 
 
@@ -41,7 +44,8 @@ async def _start(cluster: Cluster, plans: Sequence[AgentPlan], projects: Sequenc
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """A cluster of two agents that the tests of a module share."""
-    with running_cluster() as running:
+    plans = [AgentPlan(name, more={"largest_output": str(LARGEST_OUTPUT)}) for name in ("a1", "a2")]
+    with running_cluster(plans) as running:
         yield running
 
 
@@ -52,4 +56,4 @@ async def witness(cluster: Cluster) -> AsyncIterator[Witness]:
         yield watching
 
 
-__all__ = ["PROJECT", "cluster", "running_cluster", "witness"]
+__all__ = ["LARGEST_OUTPUT", "PROJECT", "cluster", "running_cluster", "witness"]
