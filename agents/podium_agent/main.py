@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from podium.errors import PodiumError
+from podium.errors import FieldViolation, InvalidSettingError, PodiumError
 from podium.version import __version__
 from podium_agent.settings import AgentSettings, load_settings
 from podium_agent.store.folder import DataFolder, replace_file
@@ -37,11 +37,16 @@ def run_agent(settings: AgentSettings) -> NoReturn:
 
     Raises:
         DataFolderInUseError: Another agent uses the data folder.
+        InvalidSettingError: The data folder cannot be used.
     """
     folder = DataFolder(settings.data_dir)
-    folder.prepare()
-    descriptor = folder.lock()
-    replace_file(folder.settings, json.dumps(settings.for_spawner(folder.root)).encode())
+    try:
+        folder.prepare()
+        descriptor = folder.lock()
+        replace_file(folder.settings, json.dumps(settings.for_spawner(folder.root)).encode())
+    except OSError as error:
+        reason = f"the folder cannot be used: {error}"
+        raise InvalidSettingError(f"data_dir: {reason}.", (FieldViolation("data_dir", reason),)) from error
     os.set_inheritable(descriptor, True)
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, "-P", "-m", "podium_agent.spawner", str(folder.root)])  # noqa: S606
@@ -59,4 +64,4 @@ def main(argv: Sequence[str] | None = None) -> NoReturn:
         run_agent(load_settings(flags, flags.pop("config")))
     except PodiumError as error:
         sys.stderr.write(f"podium agent: {error.message}\n")
-        sys.exit(UNUSABLE_SETTINGS)
+    sys.exit(UNUSABLE_SETTINGS)

@@ -76,6 +76,8 @@ class Peer(session_pb2_grpc.AgentSessionServiceServicer, blob_pb2_grpc.BlobServi
     blobs: dict[str, bytes] = field(default_factory=dict)
     fetched: list[str] = field(default_factory=list)
     draining: bool = False
+    held_back: str = ""
+    refuses_blobs: bool = False
     stats: int = 0
     stats_refused: int = 0
 
@@ -224,7 +226,8 @@ class Peer(session_pb2_grpc.AgentSessionServiceServicer, blob_pb2_grpc.BlobServi
     async def PutBlob(  # noqa: N802 - gRPC's own name
         self, request_iterator: AsyncIterator[blob_pb2.PutBlobRequest], context: Any
     ) -> blob_pb2.PutBlobResponse:
-        del context
+        if self.refuses_blobs:
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too large for the test")
         pieces = [request async for request in request_iterator]
         data = b"".join(piece.data for piece in pieces)
         assert hashlib.sha256(data).hexdigest() == pieces[0].sha256
@@ -233,9 +236,15 @@ class Peer(session_pb2_grpc.AgentSessionServiceServicer, blob_pb2_grpc.BlobServi
 
     async def GetBlob(self, request: blob_pb2.GetBlobRequest, context: Any) -> AsyncIterator[blob_pb2.GetBlobResponse]:  # noqa: N802 - gRPC's own name
         self.fetched.append(request.sha256)
+        async with self.changed:
+            self.changed.notify_all()
+        if request.sha256 == self.held_back:
+            self.held_back = ""
+            yield blob_pb2.GetBlobResponse(data=self.blobs[request.sha256][request.offset :][:10])
+            await asyncio.Event().wait()
         if request.sha256 not in self.blobs:
             await context.abort(grpc.StatusCode.NOT_FOUND, "no such blob")
-        data = self.blobs[request.sha256]
+        data = self.blobs[request.sha256][request.offset :]
         for start in range(0, len(data), 1 << 20):
             yield blob_pb2.GetBlobResponse(data=data[start : start + (1 << 20)])
 

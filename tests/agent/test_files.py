@@ -171,3 +171,27 @@ async def test_a_cached_file_that_a_task_wrote_to_is_fetched_anew(agent: Running
     cached.write_text("tampered!!")
     peer.assign(second)
     assert (await peer.result_of(second))[2] == "text of it"
+
+
+async def test_a_fetch_goes_on_where_it_was_when_the_session_ends_in_between(
+    agent: RunningAgent, peer: Peer, bundle: str
+) -> None:
+    await peer.hello()
+    peer.held_back = bundle
+    order = a_call(bundle, "work:large", 3)
+    peer.assign(order)
+    await peer.until(lambda: bundle in peer.fetched and not peer.held_back)
+    peer.drop_session()
+    await peer.hello(2)
+    assert await peer.result_of(order) == "zzz"
+    assert peer.fetched.count(bundle) == 2
+
+
+async def test_a_file_the_coordinator_refuses_fails_the_attempt(agent: RunningAgent, peer: Peer, bundle: str) -> None:
+    await peer.hello()
+    peer.refuses_blobs = True
+    order = a_call(bundle, "work:write", "out.csv", "a,b\n")
+    peer.assign(order)
+    failure = (await peer.end_of(order)).failure
+    assert failure.kind == run_pb2.FAILURE_KIND_USER_ERROR
+    assert "too large for the test" in failure.message

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -313,3 +314,46 @@ async def test_the_end_of_a_run_is_told_once_even_when_the_order_is_repeated(
     end = await peer.end_of(order)
     assert end.state == run_pb2.ATTEMPT_STATE_SUCCEEDED
     assert peer.finished_count[order.attempt.token] == 1
+
+
+def switches(agent: RunningAgent) -> dict[int, list[str]]:
+    """Return how often each process but the session has been given a processor."""
+    pids = [pid for pid in (agent.process.pid, *agent.commands()) if pid != agent.session_pid()]
+    return {pid: [line for line in _status(pid) if "ctxt_switches" in line] for pid in pids}
+
+
+def _status(pid: int) -> list[str]:
+    return Path(f"/proc/{pid}/status").read_text().splitlines()
+
+
+async def test_an_idle_agent_does_nothing_but_heartbeats(agent: RunningAgent, peer: Peer, bundle: str) -> None:
+    await peer.hello()
+    order = a_call(bundle, "work:quick")
+    peer.assign(order)
+    await peer.end_of(order)
+    seen = len(peer.requests)
+    await peer.until(lambda: len(peer.requests) >= seen + 2)
+    before, seen = switches(agent), len(peer.requests)
+    await peer.until(lambda: len(peer.requests) >= seen + 3)
+    assert len(before) == 3  # the spawner and two workers
+    assert switches(agent) == before
+
+
+async def test_an_agent_whose_data_folder_is_taken_away_ends(start: Start, peer: Peer) -> None:
+    agent = start()
+    agent.seen_id = (await peer.hello()).agent_id
+    session = agent.session_pid()
+    await asyncio.to_thread(shutil.rmtree, agent.folder)
+    os.kill(session, signal.SIGKILL)
+    await _ended(agent)
+    assert agent.process.returncode == 4
+
+
+async def test_a_data_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    argv = [sys.executable, "-m", "podium_agent", f"--data-dir={blocked}/agent"]
+    refused = await asyncio.create_subprocess_exec(*argv, stderr=subprocess.PIPE)
+    _, told = await refused.communicate()
+    assert refused.returncode == 4
+    assert b"data_dir: the folder cannot be used" in told

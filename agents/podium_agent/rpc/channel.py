@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import grpc
+
+from podium.errors import UnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 KEEPALIVE = [
     ("grpc.keepalive_time_ms", 10_000),
@@ -46,3 +53,25 @@ class CurrentChannel:
         while self._channel is None:
             await self._there.wait()
         return self._channel
+
+
+class SessionEndedError(UnavailableError):
+    """The session ended while a call was under way on its channel."""
+
+    reason = "SESSION_ENDED"
+
+
+@contextmanager
+def calls_on_session() -> Iterator[None]:
+    """Tell the end of the channel, which gRPC shows as a cancellation, from a cancellation of the task itself.
+
+    Raises:
+        SessionEndedError: The channel was closed under the call.
+    """
+    try:
+        yield
+    except asyncio.CancelledError:
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            raise
+        raise SessionEndedError("The session with the coordinator ended during a call.") from None

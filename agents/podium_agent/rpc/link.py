@@ -104,7 +104,7 @@ class Link:
     def _explain(self, address: str, error: PodiumError) -> None:
         if isinstance(error, IncompatibleAgentError):
             raise error
-        log.info(
+        log.warning(
             "session_failed",
             address=address,
             reason=error.reason,

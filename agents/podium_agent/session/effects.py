@@ -19,7 +19,7 @@ from podium_agent.domain.attempt import EXECUTING, Effect, Event, State
 from podium_agent.rpc import messages
 from podium_agent.session import endings
 from podium_agent.session.preparation import PreparationError
-from podium_agent.session.settlement import UploadRefusedError
+from podium_agent.session.settlement import UnsettledError
 
 if TYPE_CHECKING:
     from podium_agent.domain.admission import Admission
@@ -190,9 +190,8 @@ class Effects:
     async def _upload(self, attempt: Attempt) -> None:
         try:
             await self._parts.settler.settle(attempt)
-        except UploadRefusedError as error:
-            message = cut(f"The task's files cannot be stored: {error}", MAX_MESSAGE_BYTES)
-            failure = {"kind": "user_error", "message": message}
+        except UnsettledError as error:
+            failure = {"kind": error.kind, "message": cut(str(error), MAX_MESSAGE_BYTES)}
             attempt.result = await self._parts.endings.gathered(attempt, "failed", failure)
         self._stage.happened(attempt, Event.SETTLED)
 

@@ -7,6 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import structlog
+
 from podium_agent.executors.outcome import describe_exit
 from podium_agent.session.attempts import Result
 from podium_agent.session.preparation import log_name
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
 
     from podium_agent.session.attempts import Attempt
     from podium_agent.store.folder import DataFolder
+
+
+log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,17 +53,21 @@ class Endings:
         return result
 
     def _gather(self, path: Path, worker: str) -> tuple[int, bytes]:
-        complete(path, self.tail)
-        for stream, suffix in ((1, "out"), (2, "err")):
-            append_output(path, stream, self.folder.logs / f"{worker}.{suffix}")
+        """Complete a log; return its size, and the whole of a small one. What a full disk does not take is lost."""
+        try:
+            complete(path, self.tail)
+            for stream, suffix in ((1, "out"), (2, "err")):
+                append_output(path, stream, self.folder.logs / f"{worker}.{suffix}")
+        except OSError as error:
+            log.warning("log_incomplete", log=path.name, error=str(error))
         if not path.exists():
             return 0, b""
         size = path.stat().st_size
         if size > SMALL:
             return size, b""
-        log = path.read_bytes()
+        whole = path.read_bytes()
         discard(path)
-        return size, log
+        return size, whole
 
     def last_words(self, worker: str) -> str:
         """Return, and remove, what a worker printed outside of any attempt."""

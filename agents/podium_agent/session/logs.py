@@ -22,6 +22,7 @@ import grpc
 import structlog
 
 from podium.v1 import session_pb2, session_pb2_grpc
+from podium_agent.rpc.channel import SessionEndedError, calls_on_session
 from podium_agent.store.logs import discard
 
 if TYPE_CHECKING:
@@ -100,11 +101,12 @@ class LogShipper:
             channel = await self._channel.get()
             call = session_pb2_grpc.AgentSessionServiceStub(channel).AppendLogs(self._pieces())
             try:
-                async for response in call:
-                    self._stored(response)
-                    pause = FIRST_PAUSE
-            except grpc.aio.AioRpcError as error:
-                log.info("log_stream_broke", error=error.details(), pause_seconds=pause)
+                with calls_on_session():
+                    async for response in call:
+                        self._stored(response)
+                        pause = FIRST_PAUSE
+            except (grpc.aio.AioRpcError, SessionEndedError) as error:
+                log.info("log_stream_broke", error=str(error), pause_seconds=pause)
             finally:
                 call.cancel()
             self._start_over()

@@ -23,6 +23,7 @@ from podium_agent.store.logs import complete, discard
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from pathlib import Path
 
     from podium_agent.frames import Header
     from podium_agent.session.conductor import Conductor
@@ -100,17 +101,23 @@ class Recovery:
         await self.desk.wait_for_hellos()
 
     def _take_up_logs(self) -> None:
-        for path in self.folder.logs.glob("*.tail?"):
-            path.with_suffix(".log").touch()
-        for path in self.folder.logs.glob("*.log"):
+        """Send the logs of attempts that have ended, if need be without their tails, which a full disk may not take."""
+        tails = {tail.with_suffix(".log") for tail in self.folder.logs.glob("*.tail?")}
+        for path in tails | set(self.folder.logs.glob("*.log")):
             try:
                 name = named_by(path.stem)
             except ValueError:
                 discard(path)
                 continue
             if not self.conductor.knows(name["token"]):
-                complete(path, self.tail)
+                self._complete(path)
                 self.logs.ended(messages.reference(name), path)
+
+    def _complete(self, path: Path) -> None:
+        try:
+            complete(path, self.tail)
+        except OSError as error:
+            log.warning("log_incomplete", log=path.name, error=str(error))
 
     def _tidy_folders(self, living: dict[str, int]) -> None:
         for folder in self.folder.scratch.iterdir():

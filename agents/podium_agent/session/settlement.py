@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 import grpc
 import structlog
 
+from podium_agent.rpc.channel import SessionEndedError
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection
     from pathlib import Path
 
     from podium_agent.rpc.blobs import BlobClient
@@ -33,8 +35,12 @@ FOR_GOOD = frozenset(
 """Answers that another try would not change."""
 
 
-class UploadRefusedError(Exception):
-    """The coordinator does not take a file; the text says why."""
+class UnsettledError(Exception):
+    """A file cannot be stored, ever; `kind` is a failure kind, and the text says why."""
+
+    def __init__(self, kind: str, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,27 +59,31 @@ class Settler:
         """Store the attempt's files; they move into the cache, where the next task probably wants them.
 
         Raises:
-            UploadRefusedError: One is refused for good.
+            UnsettledError: One is refused for good, or is gone.
         """
         assert attempt.result is not None  # noqa: S101 - the caller asked `needed`
         names = {sha256 for sha256, _, _ in attempt.result.header["blobs"]}
         folder = self.folder.files / attempt.token
-        files = {sha256: folder / sha256 for sha256 in names if (folder / sha256).exists()}
-        await self._store(files)
-        for sha256, path in files.items():
-            self.cache.adopt(sha256, path)
-        await asyncio.to_thread(shutil.rmtree, folder, True)
+        try:
+            await self._store(names, folder)
+            for sha256 in names:
+                if (folder / sha256).exists():
+                    self.cache.adopt(sha256, folder / sha256)
+        except OSError as error:
+            raise UnsettledError("internal", f"The agent lost a file of the task: {error}") from error
+        await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
-    async def _store(self, files: Mapping[str, Path]) -> None:
+    async def _store(self, names: Collection[str], folder: Path) -> None:
         pause = FIRST_PAUSE
-        while files:
+        while True:
             try:
-                for sha256 in sorted(await self.client.missing(files)):
-                    await self.client.put(sha256, files[sha256])
-            except grpc.aio.AioRpcError as error:
-                if error.code() in FOR_GOOD:
-                    raise UploadRefusedError(error.details() or str(error.code())) from error
-                log.info("upload_put_off", error=error.details(), pause_seconds=pause)
+                for sha256 in sorted(await self.client.missing(names)):
+                    await self.client.put(sha256, folder / sha256)
+            except (grpc.aio.AioRpcError, SessionEndedError) as error:
+                if isinstance(error, grpc.aio.AioRpcError) and error.code() in FOR_GOOD:
+                    text = error.details() or error.code().name
+                    raise UnsettledError("user_error", f"The task's files cannot be stored: {text}") from error
+                log.info("upload_put_off", error=str(error), pause_seconds=pause)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, LONGEST_PAUSE)
             else:

@@ -76,8 +76,11 @@ class LogWriter:
             os.close(self._descriptor)
             self._descriptor = -1
         if self._segment:
-            complete(self.path, self._tail)
-            self._size = self.path.stat().st_size
+            try:
+                complete(self.path, self._tail)
+            except OSError as error:
+                self.broken = str(error)
+            self._size = self.path.stat().st_size if self.path.exists() else 0
 
     def _remember(self, records: bytes) -> None:
         if self._small is None:
