@@ -103,7 +103,8 @@ class Board:
         for index, attempt in live.run.attempts.items():
             agent = self.fleet.expect(attempt.agent_id, "", now)
             agent.seat.take(live.run_id, index, live.compiled.graph.scheduling_class(live.run.task_of(index)))
-            self.accepted.add((live.run_id, index, attempt.number))
+            if attempt.state is AttemptState.RUNNING:  # of the others nobody knows whether the order ever left
+                self.accepted.add((live.run_id, index, attempt.number))
 
     def fill(self, new_token: TokenSource, now: datetime, effects: Effects, traceparent: TraceContext) -> list[Order]:
         """Give ready task runs to agents with room."""
