@@ -115,6 +115,7 @@ class Cluster:
         self.data_dir.chmod(0o700)
         self.ledger.touch()
         self.ledger.chmod(0o666)
+        self.started = asyncio.Event()
         self._settings = dict(settings or {})
         self._environment = dict(environment or {})
         self._database_url = database_url
@@ -187,6 +188,7 @@ class Cluster:
     async def start(self, plans: Sequence[AgentPlan] = TWO_AGENTS) -> None:
         """Start the coordinator and the agents; return when all are in session."""
         self.coordinator.start()
+        self.started.set()
         for plan in plans:
             self.agents[plan.name] = self.agent_server(plan)
             self.agents[plan.name].start()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import random
+import sys
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +17,8 @@ from tests.cluster.witness import Witness
 
 LARGEST_OUTPUT = 2 << 20
 """Bytes of JSON that a task may return on the agents of the modules' clusters."""
+
+SEED = "PODIUM_TEST_SEED"
 
 PROJECT = Path(__file__).parent / "project"
 
@@ -56,4 +61,12 @@ async def witness(cluster: Cluster) -> AsyncIterator[Witness]:
         yield watching
 
 
-__all__ = ["LARGEST_OUTPUT", "PROJECT", "cluster", "running_cluster", "witness"]
+@pytest.fixture
+def chance() -> random.Random:
+    """What is left to chance in a test: its seed is printed, and PODIUM_TEST_SEED sets it."""
+    seed = int(os.environ.get(SEED) or int.from_bytes(os.urandom(4), "big"))
+    sys.stdout.write(f"{SEED}={seed}\n")
+    return random.Random(seed)  # noqa: S311 - it guards nothing
+
+
+__all__ = ["LARGEST_OUTPUT", "PROJECT", "chance", "cluster", "running_cluster", "witness"]

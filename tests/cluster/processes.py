@@ -87,10 +87,10 @@ class Server:
         assert self.process is not None
         return self.process.wait()
 
-    async def says(self, text: str) -> None:
-        """Return when it has said something; watched by inotify, since a file tells nobody that it grew."""
+    async def says(self, text: str, *, after: int = 0) -> None:
+        """Return when it has said something, beyond the first `after` bytes of its words."""
         with FileWatch(self.log) as watch:
-            while text not in self.log.read_text("utf-8", "replace"):
+            while text.encode() not in self.log.read_bytes()[after:]:
                 await watch.changed()
 
     def words(self, last_bytes: int = LAST_WORDS_BYTES) -> str:

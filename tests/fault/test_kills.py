@@ -6,13 +6,13 @@ One cluster for all; each test leaves it whole again.
 from __future__ import annotations
 
 import signal
-from collections.abc import Mapping
 
-from podium.model.states import RunState, TaskRunState
+from podium.model.states import RunState
 from tests.cluster.cluster import Cluster
 from tests.cluster.evidence import Evidence
 from tests.cluster.processes import gone
-from tests.cluster.witness import States, Watched, Witness
+from tests.cluster.witness import Witness
+from tests.fault.workload import EVEN, a_run_in_the_middle, finish
 
 # Bounds in seconds, from the fault to the end of the run. Losing an agent is declared after 5 s here.
 COORDINATOR_KILLED = 45.0
@@ -21,36 +21,7 @@ AGENT_RESTARTED = 45.0
 AGENT_LOST = 60.0
 POSTGRES_KILLED = 45.0
 AGENT_FROZEN = 60.0
-
-SEED = 7
-BRANCHES = 8
-EXPECTED: Mapping[str, object] = {
-    "source": SEED,
-    **{f"first_{i}": [SEED, i] for i in range(BRANCHES)},
-    "total": sum(100 * SEED + i for i in range(BRANCHES)),
-}
-EVEN = [f"first_{i}" for i in range(0, BRANCHES, 2)]
-ODD = [f"first_{i}" for i in range(1, BRANCHES, 2)]
-IN_THE_MIDDLE = 60.0
-
-
-def in_the_middle(states: States) -> bool:
-    """Some branches have passed their first hop, the others are executing it."""
-    done = all(states.get(key) is TaskRunState.SUCCEEDED for key in ODD)
-    return done and all(states.get(key) is TaskRunState.RUNNING for key in EVEN)
-
-
-async def a_run_in_the_middle(cluster: Cluster, witness: Witness) -> Watched:
-    cluster.gates.shut("even")
-    run = await witness.start("ledgered_fan", EXPECTED, seed=SEED)
-    await run.until(in_the_middle, IN_THE_MIDDLE)
-    return run
-
-
-async def finish(witness: Witness, run: Watched, seconds: float) -> Evidence:
-    ended = await run.ended(seconds)
-    assert ended.state is RunState.SUCCEEDED, ended
-    return await witness.assert_clean()
+COORDINATOR_FROZEN = 45.0
 
 
 def most_attempts(evidence: Evidence) -> int:
@@ -113,3 +84,30 @@ async def test_postgres_is_killed(cluster: Cluster, witness: Witness) -> None:
     cluster.gates.open("even")
     evidence = await finish(witness, run, POSTGRES_KILLED)
     assert most_attempts(evidence) == 1
+
+
+async def test_the_coordinator_freezes_for_a_while(cluster: Cluster, witness: Witness) -> None:
+    run = await a_run_in_the_middle(cluster, witness)
+    said = {name: agent.log.stat().st_size for name, agent in cluster.agents.items()}
+    cluster.coordinator.tell(signal.SIGSTOP)
+    cluster.gates.open("even")
+    for name, agent in cluster.agents.items():
+        await agent.says("coordinator_silent", after=said[name])
+    cluster.coordinator.tell(signal.SIGCONT)
+    evidence = await finish(witness, run, COORDINATOR_FROZEN)
+    assert most_attempts(evidence) == 1
+
+
+async def test_an_agent_freezes_until_it_is_lost_and_comes_back_too_late(cluster: Cluster, witness: Witness) -> None:
+    run = await a_run_in_the_middle(cluster, witness)
+    frozen = {item.task for item in await witness.client.list_attempts(run.run_id) if item.agent == "a1"} & set(EVEN)
+    cluster.agents["a1"].tell_all(signal.SIGSTOP)
+    cluster.gates.open("even")
+    ended = await run.ended(AGENT_FROZEN)
+    assert ended.state is RunState.SUCCEEDED
+    cluster.agents["a1"].tell_all(signal.SIGCONT)
+    await cluster.agents_are(lambda agents: not agents["a1"].live_attempts and agents["a1"].state.value == "connected")
+    evidence = await witness.assert_clean(overlaps=True)  # what was frozen executes on, and nobody listens
+    tried = {(row.task, row.number): row.state for row in evidence.attempts}
+    assert all((tried[task, 1], tried[task, 2]) == ("lost", "succeeded") for task in frozen)
+    assert frozen

@@ -1,0 +1,42 @@
+"""The workload of the fault tests: what it must give, and how to get into the middle of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from podium.model.states import RunState, TaskRunState
+from tests.cluster.cluster import Cluster
+from tests.cluster.evidence import Evidence
+from tests.cluster.witness import States, Watched, Witness
+
+SEED = 7
+BRANCHES = 8
+EXPECTED: Mapping[str, object] = {
+    "source": SEED,
+    **{f"first_{i}": [SEED, i] for i in range(BRANCHES)},
+    "total": sum(100 * SEED + i for i in range(BRANCHES)),
+}
+EVEN = [f"first_{i}" for i in range(0, BRANCHES, 2)]
+ODD = [f"first_{i}" for i in range(1, BRANCHES, 2)]
+IN_THE_MIDDLE = 60.0
+
+
+def in_the_middle(states: States) -> bool:
+    """Some branches have passed their first hop, the others are executing it."""
+    done = all(states.get(key) is TaskRunState.SUCCEEDED for key in ODD)
+    return done and all(states.get(key) is TaskRunState.RUNNING for key in EVEN)
+
+
+async def a_run_in_the_middle(cluster: Cluster, witness: Witness) -> Watched:
+    """Return a run that stays in the middle until the gate "even" is opened."""
+    cluster.gates.shut("even")
+    run = await witness.start("ledgered_fan", EXPECTED, seed=SEED)
+    await run.until(in_the_middle, IN_THE_MIDDLE)
+    return run
+
+
+async def finish(witness: Witness, run: Watched, seconds: float) -> Evidence:
+    """Wait for the run's success, and have the oracle judge."""
+    ended = await run.ended(seconds)
+    assert ended.state is RunState.SUCCEEDED, ended
+    return await witness.assert_clean()
