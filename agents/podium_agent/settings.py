@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from platformdirs import user_data_path
 from pydantic import BaseModel, BeforeValidator, ByteSize, ConfigDict, Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
 from podium.errors import FieldViolation, InvalidSettingError
 
@@ -102,22 +101,6 @@ class AgentSettings(BaseModel):
         }
 
 
-class _Sources(AgentSettings, BaseSettings):
-    model_config = SettingsConfigDict(env_prefix="PODIUM_AGENT__", extra="forbid", enable_decoding=False)
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        del dotenv_settings, file_secret_settings
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
-
-
 def load_settings(flags: Mapping[str, Any], file: Path | None = None) -> AgentSettings:
     """Read the settings.
 
@@ -128,9 +111,11 @@ def load_settings(flags: Mapping[str, Any], file: Path | None = None) -> AgentSe
     Raises:
         InvalidSettingError: A value cannot be used; `violations` says which.
     """
+    from podium_agent.sources import sources  # the session, which starts often, does without what this loads
+
     given = {name: value for name, value in flags.items() if value is not None}
     try:
-        values = _sources(file)(**given)
+        values = sources(file)(**given)
     except ValidationError as error:
         violations = tuple(
             FieldViolation(".".join(map(str, item["loc"])), item["msg"].removeprefix("Value error, "))
@@ -139,13 +124,3 @@ def load_settings(flags: Mapping[str, Any], file: Path | None = None) -> AgentSe
         text = "; ".join(f"{violation.field}: {violation.description}" for violation in violations)
         raise InvalidSettingError(f"The agent's settings cannot be used: {text}.", violations) from error
     return AgentSettings.model_validate(values.model_dump())
-
-
-def _sources(file: Path | None) -> type[_Sources]:
-    if file is None:
-        return _Sources
-
-    class _FromFile(_Sources):
-        model_config = SettingsConfigDict(toml_file=file, toml_table_header=("agent",))
-
-    return _FromFile

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import Any
+from typing import TYPE_CHECKING
 
 import structlog
-from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
-from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from podium.telemetry import export_configured
+
+if TYPE_CHECKING:
+    from podium_agent.session.forwarding import Forwarder
 
 log = structlog.get_logger(__name__)
 
@@ -20,22 +21,11 @@ FLUSH_LIMIT = 3.0
 """Seconds that sending the last batches may delay the session's end."""
 
 
-class _Forwarder(OTLPSpanExporter):
-    """The standard exporter, for spans that are encoded already."""
-
-    def _translate_data(self, data: Any) -> ExportTraceServiceRequest:
-        encoded: ExportTraceServiceRequest = data
-        return encoded
-
-    def _count_data(self, data: Any) -> int:
-        return sum(len(scope.spans) for resource in data.resource_spans for scope in resource.scope_spans)
-
-
 class SpanForwarder:
     """Takes encoded spans at once, sends them when it can."""
 
     def __init__(self) -> None:
-        self._exporter = _Forwarder() if export_configured(os.environ) else None
+        self._exporter = _forwarder() if export_configured(os.environ) else None
         self._waiting: asyncio.Queue[bytes] = asyncio.Queue(MOST_WAITING)
         self._dropped = 0
 
@@ -52,7 +42,7 @@ class SpanForwarder:
             spans = await self._waiting.get()
             if self._exporter is None:
                 continue
-            await asyncio.to_thread(self._send, self._exporter, spans)
+            await asyncio.to_thread(self._exporter.send, spans)
             self._waiting.task_done()
             if self._dropped:
                 log.warning("spans_dropped", batches=self._dropped)
@@ -67,6 +57,9 @@ class SpanForwarder:
         except TimeoutError:
             log.warning("spans_dropped", batches=self._waiting.qsize())
 
-    @staticmethod
-    def _send(exporter: OTLPSpanExporter, spans: bytes) -> None:
-        exporter.export(ExportTraceServiceRequest.FromString(spans))  # type: ignore[arg-type]  # see _translate_data
+
+def _forwarder() -> Forwarder:
+    """Load OpenTelemetry's exporter, which takes a while and is not wanted by all."""
+    from podium_agent.session.forwarding import Forwarder
+
+    return Forwarder()
