@@ -122,9 +122,13 @@ class EmbeddedPostgres:
         deadline = time.monotonic() + self.start_timeout
         try:
             while True:
+                found_running = self.running()
                 try:
                     self.launch()
                     return self.wait_ready()
+                except PostgresStartError:
+                    if not found_running:  # one that was dying when we looked is started again
+                        raise
                 except PostgresInUseError:
                     # Held by us, the folder is in use only by a server that its coordinator's death is ending.
                     if self._lock is None or time.monotonic() > deadline:
