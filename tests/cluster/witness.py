@@ -11,6 +11,7 @@ from typing import Any
 from podium import AsyncClient, AsyncRun
 from podium.model.states import TASK_RUN_TERMINAL, RunState, TaskRunState
 from podium.resources import RunInfo
+from podium.results import file_json
 from tests.cluster.cluster import Cluster
 from tests.cluster.evidence import Acknowledged, Evidence, TaskKey, read_ledger, read_rows
 from tests.cluster.oracle import violations
@@ -94,7 +95,7 @@ class Witness:
         """Read the outputs, the ledger and the rows."""
         for watched in self._watched:
             tasks = [task for task, state in watched.states.items() if state is TaskRunState.SUCCEEDED]
-            outputs = await self.client.get_outputs(watched.run_id, tasks) if tasks else {}
+            outputs = await self.client.get_outputs(watched.run_id, tasks, open_file=file_json) if tasks else {}
             self.acknowledged.outputs.update({(watched.run_id, task, -1): v for task, v in outputs.items()})
         runs, attempts, commands = await asyncio.to_thread(
             read_rows, self._cluster.conninfo, [watched.run_id for watched in self._watched]

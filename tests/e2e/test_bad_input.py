@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -26,7 +27,8 @@ from podium.model.states import Failure, FailureKind, RunState, TaskRunState
 from podium.remote_errors import from_rpc_error
 from podium.resources import WorkflowVersion
 from podium.v1 import run_pb2, run_pb2_grpc
-from tests.cluster.cluster import Cluster
+from tests.cluster import hiding
+from tests.cluster.cluster import AgentPlan, Cluster
 from tests.cluster.fixtures import LARGEST_OUTPUT
 from tests.cluster.witness import Witness
 
@@ -41,11 +43,9 @@ async def still_well(witness: Witness) -> AsyncIterator[None]:
     yield
     run = await witness.client.run("ledgered_fan", seed=1)
     assert (await run.result(RUN_SECONDS))["total"] == 828
-    agents = await witness.client.list_agents()
-    assert [(agent.name, agent.state.value, agent.live_attempts) for agent in agents] == [
-        ("a1", "connected", 0),
-        ("a2", "connected", 0),
-    ]
+    for name in ("a1", "a2"):
+        agent = await witness.client.get_agent(name)
+        assert (agent.state.value, agent.draining, agent.live_attempts) == ("connected", False, 0)
 
 
 # Workflows
@@ -280,3 +280,45 @@ async def test_what_a_task_leaves_behind_is_ended_with_it(cluster: Cluster, witn
 
 def is_worker(pid: int) -> bool:
     return b"podium_agent.worker" in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
+# The agent's disk
+
+NO_SMALL_DISK = "NOT RUN: a full disk under an agent's journal. This machine allows no mount namespaces."
+
+
+@pytest.mark.skipif(hiding.way() != "namespace", reason=NO_SMALL_DISK)
+async def test_an_agent_whose_disk_is_full_loses_no_result_and_works_again_when_there_is_room(
+    cluster: Cluster, witness: Witness
+) -> None:
+    cluster.gates.shut("disk")
+    async with cluster.another_agent(AgentPlan("a3", journal_disk=4 << 20)) as agent:
+        run = await witness.start("waiting_on_a3", {"waits": "disk"}, gate="disk")
+        await run.until(lambda states: states.get("waits") is TaskRunState.RUNNING, RUN_SECONDS)
+        filler = Path(f"/proc/{agent.pid}/root{cluster.agent_folder('a3')}/journal/filler")
+        fill(filler)
+        cluster.gates.open("disk")
+        assert (await run.ended(RUN_SECONDS)).state is RunState.SUCCEEDED
+        async with asyncio.timeout(RUN_SECONDS):
+            await agent.says("journal_cannot_be_written")
+            await cluster.agents_are(lambda agents: agents["a3"].draining)
+        later = await witness.start("waiting_on_a3", {"waits": "later"}, gate="later")
+        elsewhere = await witness.start("anywhere", {})
+        assert (await elsewhere.ended(RUN_SECONDS)).state is RunState.SUCCEEDED
+        make_room(filler)
+        assert (await later.ended(RUN_SECONDS)).state is RunState.SUCCEEDED
+        await witness.assert_clean()
+
+
+def make_room(path: Path) -> None:
+    path.unlink()
+
+
+def fill(path: Path) -> None:
+    """Take all the room there is on a disk, to the last byte."""
+    with path.open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(bytes(64 * 1024)):
+            continue
+    with path.open("ab", buffering=0) as file, contextlib.suppress(OSError):
+        while file.write(b"0"):
+            continue

@@ -18,12 +18,13 @@ R = TypeVar("R")
 
 
 def ledgered(function: Callable[P, R]) -> Callable[P, R]:
-    """Note each execution of a task's function, and what it returned."""
+    """Note each execution of a task's function, and what it returned; it waits at the gate named as the task."""
 
     @wraps(function)
     def noted(*args: P.args, **kwargs: P.kwargs) -> R:
         execution = uuid.uuid4().hex
         note("start", execution)
+        pass_gate(os.environ["PODIUM_TASK"])
         result = function(*args, **kwargs)
         note("end", execution, output=digest(result))
         return result
@@ -32,8 +33,11 @@ def ledgered(function: Callable[P, R]) -> Callable[P, R]:
 
 
 def digest(value: object) -> str:
-    """Return the SHA-256 of a value as JSON."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)
+    """Return the SHA-256 of a value as JSON; empty when there are files in it, which are stored as something else."""
+    try:
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    except TypeError:
+        return ""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
