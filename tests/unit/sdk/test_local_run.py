@@ -277,7 +277,7 @@ def test_fail_is_final() -> None:
 
     run = ran(flow)
     assert run.attempts == {"doomed": 1}
-    assert run.failures["doomed"].message == "podium.outcomes.Fail: for good"
+    assert run.failures["doomed"].message == "podium.Fail: for good"
 
 
 def test_an_input_that_is_not_there_is_not_tried_again() -> None:
