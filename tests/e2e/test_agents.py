@@ -21,7 +21,7 @@ from tests.cluster.witness import States, Witness
 RUN_SECONDS = 30.0
 END_SECONDS = 30.0
 REFUSED = 3
-UNUSABLE = 4
+FAILURE = 1
 GIB = 1 << 30
 
 
@@ -114,7 +114,7 @@ async def test_a_second_agent_on_a_data_folder_in_use_is_refused(cluster: Cluste
     second = cluster.agent_server(AgentPlan("other"), folder=cluster.agent_folder("a1"))
     second.start()
     async with asyncio.timeout(END_SECONDS):
-        assert await second.ended() == UNUSABLE
+        assert await second.ended() == FAILURE
     assert f"Another agent uses the data folder {cluster.agent_folder('a1')}; give each agent its own" in second.words()
 
 
