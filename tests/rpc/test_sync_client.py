@@ -22,6 +22,7 @@ from podium.model.spec import WorkflowSpec
 from podium.results import FileRef, file_json
 from tests.rpc.site import Site, a_task
 from tests.shard.cluster import Cluster, ScriptedAgent
+from tests.unit.sdk.documented import write_documented
 
 T = TypeVar("T")
 
@@ -184,3 +185,32 @@ async def test_a_program_that_forgets_to_close_ends_at_once(owning: tuple[Site, 
     output, errors = await asyncio.wait_for(program.communicate(), 20)
     assert (output, errors, program.returncode) == (b"0\n", b"", 0)
     assert time.monotonic() - began < 15
+
+
+async def test_the_program_in_the_documentation_runs(owning: tuple[Site, Cluster], tmp_path: Path) -> None:
+    site, cluster = owning
+    agent = await cluster.agent()
+    await beside(write_documented, tmp_path)
+    with Client(site.address) as client:
+        stored = await beside(client.put_blob, b"region,amount\n")
+    outputs: dict[str, object] = {
+        "extract": file_json(FileRef(stored.sha256, "sales.csv", stored.size)),
+        "total": {"north": 17},
+        "shell": None,
+        "report": "a report",
+    }
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "run_sales.py", cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env={**os.environ, "PODIUM_ADDRESS": site.address, "PYTHONWARNINGS": "error"},
+    )  # fmt: skip
+    for _ in outputs:
+        order = await agent.orders.get()
+        agent.finish(order, json.dumps(outputs[order.live.compiled.tasks[order.index].key]).encode())
+    told, errors = await asyncio.wait_for(program.communicate(), 60)
+    assert errors == b""
+    assert told.decode().splitlines() == [
+        "cleanup 1",
+        "daily_sales 1",
+        "{'report': 'a report'}",
+        "sales.csv 14 b'region'",
+    ]
