@@ -7,6 +7,7 @@ that projects with modules of the same name do not meet, and that a second look 
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -193,7 +194,7 @@ def _import_failed(error: BaseException, path: Path) -> DiscoveryError:
 
 def _users_part(trace: TracebackType | None) -> TracebackType | None:
     """Return the traceback from the user's first line on."""
-    ours = (str(Path(__file__).parent), "<frozen importlib", importlib.__file__)
+    ours = (f"{Path(__file__).parent}{os.sep}", "<frozen importlib", importlib.__file__)
     while trace is not None and trace.tb_next is not None and trace.tb_frame.f_code.co_filename.startswith(ours):
         trace = trace.tb_next
     return trace

@@ -22,7 +22,7 @@ from podium.model.states import Failure, FailureKind, TaskRunState
 from podium.outcomes import Fail, Skip, describe
 from podium.results import FileRef, PathRef, decode_result, encode_result
 
-_HERE = str(Path(__file__).parent)
+_HERE = f"{Path(__file__).parent}{os.sep}"
 _FINAL = (Fail, RejectedInputError)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 
 from podium.errors import DefinitionError
 
-_HERE = str(Path(__file__).parent)
+_HERE = f"{Path(__file__).parent}{os.sep}"
 
 
 class Site(NamedTuple):

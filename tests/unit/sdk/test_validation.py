@@ -291,6 +291,10 @@ def test_100_000_tasks_are_checked_in_well_under_a_second() -> None:
         for key, previous in zip(keys, ["", *keys], strict=False)
     )
     spec = a_workflow(*tasks)
+    assert min(seconds_to_check(spec) for _ in range(5)) < 1.0  # 0.35 s where nothing else runs
+
+
+def seconds_to_check(spec: WorkflowSpec) -> float:
     began = time.process_time()
     assert violations(spec) == ()
-    assert time.process_time() - began < 2.0  # 0.4 s on an idle machine
+    return time.process_time() - began
