@@ -116,6 +116,7 @@ class Owner:
         sweeps = self._tasks.start(self._sweep_now_and_then(), "sweep")
         self._shard = shard
         self.took_over.set()
+        self.wake()  # for what was committed since the rows were read, when nobody took the hint
         try:
             await loop
         finally:
@@ -202,19 +203,19 @@ class Owner:
             self._sweep_again = True
         elif self._shard is not None:
             self._sweeping = True
+            self._sweep_again = False
             self._tasks.start(self._sweep(self._shard), "sweep")
 
     async def _sweep(self, shard: Shard) -> None:
         try:
-            self._sweep_again = True
-            while self._sweep_again:
-                self._sweep_again = False
-                await self._take_up_waiting(shard)
-                await self._take_up_commands(shard)
+            await self._take_up_waiting(shard)
+            await self._take_up_commands(shard)
         except UnavailableError as error:
             log.warning(Event.SWEEP_FAILED, error=error.message)
         finally:
             self._sweeping = False
+            if self._sweep_again:
+                self.wake()
 
     async def _listen(self) -> None:
         """Take hints of other coordinators that have written rows for us."""
