@@ -11,7 +11,7 @@ PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3
 	"$$python" -c "$(NEW_ENOUGH)" 2>/dev/null && echo "$$python" && break; done)
 BIN := .venv/bin
 INSTALL := -m pip --disable-pip-version-check --quiet install
-SOURCES := clients/python/podium coordinator agents examples tests hatch_build.py
+SOURCES := clients/python/podium coordinator agents benchmarks examples tests hatch_build.py
 BUILD_INPUTS := pyproject.toml hatch_build.py $(wildcard protos/podium/v1/*.proto)
 COMPILE := build/uv/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-header --python-version 3.11
