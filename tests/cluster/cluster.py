@@ -115,7 +115,6 @@ class Cluster:
         self.data_dir.chmod(0o700)
         self.ledger.touch()
         self.ledger.chmod(0o666)
-        self.started = asyncio.Event()
         self._settings = dict(settings or {})
         self._environment = dict(environment or {})
         self._database_url = database_url
@@ -188,12 +187,15 @@ class Cluster:
     async def start(self, plans: Sequence[AgentPlan] = TWO_AGENTS) -> None:
         """Start the coordinator and the agents; return when all are in session."""
         self.coordinator.start()
-        self.started.set()
+        await self.serving()
+        self.start_agents(plans)
+        await self.connected(*self.agents)
+
+    def start_agents(self, plans: Sequence[AgentPlan] = TWO_AGENTS) -> None:
+        """Start agents. They come into session at once when the coordinator answers, else by their own pauses."""
         for plan in plans:
             self.agents[plan.name] = self.agent_server(plan)
             self.agents[plan.name].start()
-        await self.serving()
-        await self.connected(*self.agents)
 
     @contextlib.asynccontextmanager
     async def another_agent(self, plan: AgentPlan, *, folder: Path | None = None) -> AsyncIterator[Server]:

@@ -16,7 +16,7 @@ from tests.cluster.cluster import BRISK, TWO_AGENTS, AgentPlan, Cluster
 from tests.cluster.witness import Witness
 
 LARGEST_OUTPUT = 2 << 20
-"""Bytes of JSON that a task may return on the agents of the modules' clusters."""
+"""Bytes of JSON that a task may return on the agents of the shared cluster."""
 
 SEED = "PODIUM_TEST_SEED"
 
@@ -46,17 +46,23 @@ async def _start(cluster: Cluster, plans: Sequence[AgentPlan], projects: Sequenc
             await client.deploy(project)
 
 
-@pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    """A cluster of two agents that the tests of a module share."""
+@pytest.fixture(scope="session")
+def shared_cluster() -> Iterator[Cluster]:
+    """A cluster of two agents for tests that leave it as they found it."""
     plans = [AgentPlan(name, more={"largest_output": str(LARGEST_OUTPUT)}) for name in ("a1", "a2")]
     with running_cluster(plans) as running:
         yield running
 
 
 @pytest.fixture
+def cluster(shared_cluster: Cluster) -> Cluster:
+    """The cluster of a test; modules that harm theirs have one of their own under this name."""
+    return shared_cluster
+
+
+@pytest.fixture
 async def witness(cluster: Cluster) -> AsyncIterator[Witness]:
-    """A client of the module's cluster that remembers what it was told."""
+    """A client of the test's cluster that remembers what it was told."""
     async with Witness(cluster) as watching:
         yield watching
 
@@ -69,4 +75,4 @@ def chance() -> random.Random:
     return random.Random(seed)  # noqa: S311 - it guards nothing
 
 
-__all__ = ["LARGEST_OUTPUT", "PROJECT", "chance", "cluster", "running_cluster", "witness"]
+__all__ = ["LARGEST_OUTPUT", "PROJECT", "chance", "cluster", "running_cluster", "shared_cluster", "witness"]

@@ -27,7 +27,7 @@ GIB = 1 << 30
 
 async def test_agents_tell_the_facts_of_their_host(witness: Witness) -> None:
     agents = {agent.name: agent for agent in await witness.client.list_agents()}
-    assert set(agents) == {"a1", "a2"}
+    assert {"a1", "a2"} <= set(agents)
     agent = await witness.client.get_agent("a1")
     assert (agent.state, agent.draining, agent.live_attempts) == (AgentState.CONNECTED, False, 0)
     assert (agent.cpu_millis, agent.memory_bytes, agent.labels) == (4000, 2 * GIB, {"name": "a1"})

@@ -109,7 +109,7 @@ def external(short_folder: Path) -> Iterator[EmbeddedPostgres]:
 async def test_a_coordinator_waits_for_an_external_database_that_went_away(external: EmbeddedPostgres) -> None:
     cluster = Cluster(BRISK, database_url=external.conninfo)
     try:
-        await cluster.start([AgentPlan("a1"), AgentPlan("a2")])
+        await cluster.start([AgentPlan("a1")])
         async with Witness(cluster) as witness:
             await witness.client.deploy(PROJECT)
             cluster.gates.shut("away")

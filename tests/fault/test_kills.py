@@ -6,10 +6,14 @@ One cluster for all; each test leaves it whole again.
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+
+import pytest
 
 from podium.model.states import RunState
 from tests.cluster.cluster import Cluster
 from tests.cluster.evidence import Evidence
+from tests.cluster.fixtures import running_cluster
 from tests.cluster.processes import gone
 from tests.cluster.witness import Witness
 from tests.fault.workload import EVEN, a_run_in_the_middle, finish
@@ -22,6 +26,12 @@ AGENT_LOST = 60.0
 POSTGRES_KILLED = 45.0
 AGENT_FROZEN = 60.0
 COORDINATOR_FROZEN = 45.0
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with running_cluster() as running:
+        yield running
 
 
 def most_attempts(evidence: Evidence) -> int:
