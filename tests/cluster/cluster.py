@@ -106,6 +106,7 @@ class Cluster:
         self.folder.chmod(0o711)
         self.mark = uuid.uuid4().hex
         self.port = free_port()
+        self.standby_ports: list[int] = []
         self.ledger = self.folder / "ledger"
         self.gates = Gates(self.folder / "gates")
         self.data_dir = self.folder / "coordinator"
@@ -123,8 +124,8 @@ class Cluster:
 
     @property
     def address(self) -> str:
-        """Where the coordinator answers."""
-        return f"127.0.0.1:{self.port}"
+        """Where the coordinators answer: the first one, and a standby if there is one."""
+        return ",".join(f"127.0.0.1:{port}" for port in (self.port, *self.standby_ports))
 
     @property
     def conninfo(self) -> str:
@@ -178,7 +179,7 @@ class Cluster:
                 hide = [str(self.data_dir), str(self.folder / "agents")]
                 return hiding.hidden_command({"hide": hide, "keep": [str(own)], "small": small}, command)
             case "user":
-                uid = hiding.FIRST_UID + len(self.agents)
+                uid = own.stat().st_uid or hiding.FIRST_UID + len(self.agents)
                 os.chown(own, uid, uid)
                 return hiding.hidden_command({"uid": uid}, command)
             case "none":
@@ -215,10 +216,20 @@ class Cluster:
 
     async def serving(self, seconds: float = READY_SECONDS) -> None:
         """Return when the coordinator's health check says SERVING."""
-        await self._while_alive(self._serving(), [self.coordinator], seconds)
+        await self._while_alive(self._serving(self.port), [self.coordinator], seconds)
 
-    async def _serving(self) -> None:
-        async with grpc.aio.insecure_channel(self.address) as channel:
+    async def start_standby(self) -> Server:
+        """Start one more coordinator on the same database and blobs, before the agents; return when it answers."""
+        port = free_port()
+        data_dir = self.folder / f"standby-{port}"
+        server = self.server(f"standby-{port}", self.coordinator_command(port, data_dir), self._settings)
+        server.start()
+        await self._while_alive(self._serving(port), [server], READY_SECONDS)
+        self.standby_ports.append(port)
+        return server
+
+    async def _serving(self, port: int) -> None:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             watch = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), wait_for_ready=True)
             try:
                 async for answer in watch:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from podium import AsyncClient, AsyncRun
+from podium.errors import UnavailableError
 from podium.model.states import TASK_RUN_TERMINAL, RunState, TaskRunState
 from podium.resources import RunInfo
 from podium.results import file_json
@@ -65,11 +67,16 @@ class Witness:
     """Speaks with one cluster; use it with `async with`."""
 
     def __init__(self, cluster: Cluster) -> None:
-        self.client: AsyncClient = cluster.client()
+        self._clients = [cluster.client()]
         self.acknowledged = Acknowledged()
         self._cluster = cluster
         self._expected: dict[TaskKey, Any] = {}
         self._watched: list[Watched] = []
+
+    @property
+    def client(self) -> AsyncClient:
+        """The newest client: one made after an outage need not wait for its next try to connect."""
+        return self._clients[-1]
 
     async def __aenter__(self) -> Witness:
         return self
@@ -78,18 +85,28 @@ class Witness:
         for watched in self._watched:
             watched.task.cancel()
         await asyncio.gather(*(watched.task for watched in self._watched), return_exceptions=True)
-        await self.client.close()
+        for client in self._clients:
+            await client.close()
 
     async def start(
         self, workflow: str, expected: Mapping[str, Any], request_id: str | None = None, **params: object
     ) -> Watched:
         """Start a run and follow it; `expected` has the outputs it must have."""
-        run = await self.client.run(workflow, request_id=request_id, params=params)
+        run = await self._create(workflow, request_id or uuid.uuid4().hex, params)
         self.acknowledged.runs.add(run.run_id)
         self._expected.update({(run.run_id, task, -1): value for task, value in expected.items()})
         watched = Watched(run, self.acknowledged)
         self._watched.append(watched)
         return watched
+
+    async def _create(self, workflow: str, request_id: str, params: Mapping[str, object]) -> AsyncRun:
+        """Ask for a run until the answer comes, with one request id: a call that was not answered may have worked."""
+        while True:
+            try:
+                return await self.client.run(workflow, request_id=request_id, params=params)
+            except UnavailableError:
+                await self._cluster.serving()
+                self._clients.append(self._cluster.client())
 
     async def evidence(self) -> Evidence:
         """Read the outputs, the ledger and the rows."""
