@@ -83,6 +83,10 @@ class AgentPlan:
 TWO_AGENTS = (AgentPlan("a1"), AgentPlan("a2"))
 
 
+class NoSessionError(AssertionError):
+    """An agent's session process has died, and the next one is not there yet."""
+
+
 class Cluster:
     """The cluster. Whoever made it calls `end`."""
 
@@ -295,7 +299,7 @@ class Cluster:
         for child in psutil.Process(self.agents[name].pid).children():
             if "podium_agent.session" in child.cmdline():
                 return child.pid
-        raise AssertionError(f"Agent {name} has no session process.")
+        raise NoSessionError(f"Agent {name} has no session process.")
 
     async def kill_session(self, name: str) -> None:
         """Kill an agent's session process only."""

@@ -15,6 +15,7 @@ from podium.errors import AgentNotFoundError
 from podium.model.states import AgentState, RunState, TaskRunState
 from podium.resources import Agent
 from podium.version import __version__
+from podium_agent.store.journal import Journal
 from tests.cluster.cluster import ROOT, AgentPlan, AgentsWanted, Cluster
 from tests.cluster.witness import States, Witness
 
@@ -101,6 +102,7 @@ async def test_an_agent_told_to_end_finishes_what_it_has_and_takes_nothing_new(
         evidence = await witness.assert_clean()
         assert {row.number for row in evidence.attempts} == {1}
         await cluster.agents_are(gone("a3"))
+        assert Journal(cluster.agent_folder("a3") / "journal").recover().finished == [], "all results are acknowledged"
 
 
 def gone(name: str) -> AgentsWanted:

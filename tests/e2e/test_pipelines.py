@@ -6,6 +6,7 @@ import shutil
 import uuid
 from pathlib import Path
 
+import psutil
 import pytest
 
 from podium import Client, RunFailedError
@@ -17,6 +18,7 @@ from tests.cluster.fixtures import PROJECT
 from tests.cluster.witness import Witness
 
 RUN_SECONDS = 30.0
+A_FEW = 3
 
 
 async def test_a_diamond_hands_values_on_whole_in_part_and_within_others(witness: Witness) -> None:
@@ -148,6 +150,19 @@ async def test_cancelling_ends_the_whole_tree_of_processes_of_a_running_task(
     assert cluster.processes_of(run.run_id) == [], "processes outlive the end of their run"
     assert {item.state for item in await witness.client.list_task_runs(run.run_id)} == {TaskRunState.CANCELLED}
     await witness.assert_clean()
+
+
+async def test_servers_keep_no_descriptors_of_what_is_over(cluster: Cluster, witness: Witness) -> None:
+    async def some_runs() -> dict[str, int]:
+        for _ in range(10):
+            assert (await (await witness.client.run("large_values", size=400_000)).wait(RUN_SECONDS)).finished
+        sessions = {name: cluster.session_of(name) for name in cluster.agents}
+        servers = {"coordinator": cluster.coordinator.pid, **sessions}
+        return {name: psutil.Process(pid).num_fds() for name, pid in servers.items()}
+
+    before = await some_runs()
+    after = await some_runs()
+    assert all(after[name] <= before[name] + A_FEW for name in before), (before, after)
 
 
 def test_synchronous_code_does_the_same(cluster: Cluster) -> None:

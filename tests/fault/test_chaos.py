@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 
 from podium.model.states import RunState
-from tests.cluster.cluster import Cluster
+from tests.cluster.cluster import Cluster, NoSessionError
 from tests.cluster.fixtures import running_cluster
 from tests.cluster.processes import FileWatch
 from tests.cluster.witness import Watched, Witness
@@ -45,7 +46,8 @@ async def kill_postgres(cluster: Cluster, _: str) -> None:
 
 
 async def kill_session(cluster: Cluster, name: str) -> None:
-    await cluster.kill_session(name)
+    with contextlib.suppress(NoSessionError):
+        await cluster.kill_session(name)
 
 
 KILL: dict[str, Callable[[Cluster, str], Awaitable[None]]] = {
