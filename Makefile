@@ -72,7 +72,7 @@ build/floor/ready: requirements.lock $(BUILD_INPUTS)
 	@$(PYTHON) -m venv --clear build/floor
 	@sed -nE 's/ \\$$//; /^(grpcio|protobuf|googleapis-common-protos)==/d; /^[a-z0-9._-]+==/p' requirements.lock > build/floor/constraints.txt
 	@build/floor/bin/python $(INSTALL) -c build/floor/constraints.txt -e . grpcio==1.76.0 protobuf==6.31.1 \
-		hypothesis pytest pytest-asyncio pytest-timeout
+		hypothesis mypy pytest pytest-asyncio pytest-timeout types-grpcio types-protobuf
 	@touch $@
 
 build/uv/bin/uv:
