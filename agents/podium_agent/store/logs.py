@@ -60,8 +60,13 @@ class LogWriter:
         return None if self._small is None else b"".join(self._small)
 
     def write(self, stream: int, data: bytes) -> None:
-        """Add what was read from one of the attempt's streams."""
-        records = logformat.encode(time.time(), stream, data)
+        """Add what was read from one of the attempt's streams; what still fits the head goes there."""
+        now = time.time()
+        fits = len(data) if self._segment else data_within(self._head - self._written)
+        for part in (data[:fits], data[fits:]):
+            self._add(logformat.encode(now, stream, part))
+
+    def _add(self, records: bytes) -> None:
         self._remember(records)
         if self.broken:
             return
@@ -91,6 +96,8 @@ class LogWriter:
             self._small = None
 
     def _store(self, records: bytes) -> None:
+        if not records:
+            return
         if self._written == 0:
             self._descriptor = os.open(self.path, WRITE_FLAGS, 0o600)
         if not self._segment and self._written + len(records) <= self._head:
@@ -111,6 +118,12 @@ class LogWriter:
             self._segment_left = max(self._tail, len(records))
         write_all(self._descriptor, records)
         self._segment_left -= len(records)
+
+
+def data_within(room: int) -> int:
+    """Return how many bytes of data fit `room` bytes of log, the headers of their records included."""
+    whole, rest = divmod(max(room, 0), logformat.MAX_RECORD_BYTES + logformat.HEADER_BYTES)
+    return whole * logformat.MAX_RECORD_BYTES + max(0, rest - logformat.HEADER_BYTES)
 
 
 def write_all(descriptor: int, data: bytes) -> None:
