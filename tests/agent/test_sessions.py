@@ -138,7 +138,8 @@ async def test_results_are_told_again_until_they_are_acknowledged(agent: Running
     await peer.end_of(after)
     os.kill(agent.session_pid(), signal.SIGKILL)
     hello = await peer.hello(3)
-    assert not hello.held
+    held = {held.attempt.token for held in hello.held}  # the last one's acknowledgement may have met a dead session
+    assert held <= {after.attempt.token}
     await peer.until(lambda: len(peer.requests) > 0)
     assert all(peer.finished_count[order.attempt.token] == 2 for order in orders)
 
