@@ -26,7 +26,6 @@ from pathlib import Path
 from typing import Any
 
 import grpc.aio
-import psutil
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from podium import AsyncClient
@@ -81,10 +80,6 @@ class AgentPlan:
 
 
 TWO_AGENTS = (AgentPlan("a1"), AgentPlan("a2"))
-
-
-class NoSessionError(AssertionError):
-    """An agent's session process has died, and the next one is not there yet."""
 
 
 class Cluster:
@@ -277,42 +272,7 @@ class Cluster:
                 task.cancel()
             await asyncio.gather(doing, *ends, return_exceptions=True)
 
-    # Harming
-
-    def postmaster(self) -> int:
-        """Return the process id of the embedded Postgres."""
-        return int((self.data_dir / "postgres" / "data" / "postmaster.pid").read_text().split()[0])
-
-    async def kill_coordinator(self) -> None:
-        """Kill the coordinator's process; its Postgres shuts down by itself."""
-        self.coordinator.tell(signal.SIGKILL)
-        await self.coordinator.ended()
-
-    async def kill_postgres(self) -> None:
-        """Kill the postmaster, which takes all of Postgres down."""
-        pid = self.postmaster()
-        os.kill(pid, signal.SIGKILL)
-        await gone(pid)
-
-    def session_of(self, name: str) -> int:
-        """Return the process id of an agent's session."""
-        for child in psutil.Process(self.agents[name].pid).children():
-            if "podium_agent.session" in child.cmdline():
-                return child.pid
-        raise NoSessionError(f"Agent {name} has no session process.")
-
-    async def kill_session(self, name: str) -> None:
-        """Kill an agent's session process only."""
-        pid = self.session_of(name)
-        os.kill(pid, signal.SIGKILL)
-        await gone(pid)
-
-    async def kill_agent(self, name: str) -> None:
-        """Kill an agent: spawner, session, workers and tasks, all at once."""
-        family = self.agents[name].family()
-        self.agents[name].tell_all(signal.SIGKILL)
-        for process in family:
-            await gone(process.pid)
+    # Looking
 
     def processes_of(self, run_id: str) -> list[int]:
         """Return the ids of all processes of a run's programs."""

@@ -55,9 +55,10 @@ def shared_cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture
-def cluster(shared_cluster: Cluster) -> Cluster:
+def cluster(shared_cluster: Cluster) -> Iterator[Cluster]:
     """The cluster of a test; modules that harm theirs have one of their own under this name."""
-    return shared_cluster
+    yield shared_cluster
+    shared_cluster.gates.open_all()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import platform
 import shutil
 import signal
@@ -24,11 +25,12 @@ END_SECONDS = 30.0
 REFUSED = 3
 FAILURE = 1
 GIB = 1 << 30
+BOTH = ("a1", "a2")
 
 
 async def test_agents_tell_the_facts_of_their_host(witness: Witness) -> None:
     agents = {agent.name: agent for agent in await witness.client.list_agents()}
-    assert {"a1", "a2"} <= set(agents)
+    assert set(BOTH) <= set(agents)
     agent = await witness.client.get_agent("a1")
     assert (agent.state, agent.draining, agent.live_attempts) == (AgentState.CONNECTED, False, 0)
     assert (agent.cpu_millis, agent.memory_bytes, agent.labels) == (4000, 2 * GIB, {"name": "a1"})
@@ -52,7 +54,7 @@ async def test_agents_are_given_no_more_than_they_offer(cluster: Cluster, witnes
         return all(count(states, prefix, TaskRunState.RUNNING) == 2 for prefix in ("cores", "memory"))
 
     await run.until(full, RUN_SECONDS)
-    held = await cluster.agents_are(lambda agents: all(agent.live_attempts >= 2 for agent in agents.values()))
+    held = await cluster.agents_are(lambda agents: all(agents[name].live_attempts >= 2 for name in BOTH))
     assert held["a1"].cpu_millis_used >= 3000
     assert held["a2"].memory_bytes_used >= 1800 << 20
     cluster.gates.open("cores")
@@ -62,8 +64,8 @@ async def test_agents_are_given_no_more_than_they_offer(cluster: Cluster, witnes
         spans = [(item.started, item.ended or 0) for item in evidence.ledger if item.task.startswith(prefix)]
         assert len(spans) == 4
         assert most_at_once(spans) == 2
-    idle = await cluster.agents_are(lambda agents: not any(agent.live_attempts for agent in agents.values()))
-    assert {agent.cpu_millis_used + agent.memory_bytes_used for agent in idle.values()} == {0}
+    idle = await cluster.agents_are(lambda agents: not any(agents[name].live_attempts for name in BOTH))
+    assert {idle[name].cpu_millis_used + idle[name].memory_bytes_used for name in BOTH} == {0}
 
 
 def most_at_once(spans: list[tuple[int, int]]) -> int:
@@ -149,7 +151,7 @@ async def test_an_agent_of_another_version_says_so_and_ends(cluster: Cluster, tm
     assert "PROTOCOL_VERSION = 1\n" in source
     assembly.write_text(source.replace("PROTOCOL_VERSION = 1\n", "PROTOCOL_VERSION = 99\n"))
     agent = cluster.agent_server(AgentPlan("newer"))
-    agent.start(PYTHONPATH=str(tmp_path))
+    agent.start(PYTHONPATH=os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
     async with asyncio.timeout(END_SECONDS):
         assert await agent.ended() == REFUSED
     words = agent.words()

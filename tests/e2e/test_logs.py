@@ -10,6 +10,7 @@ import psutil
 
 from podium.logformat import LogStream
 from podium.model.states import RunState
+from tests.cluster import harm
 from tests.cluster.cluster import AgentPlan, Cluster
 from tests.cluster.witness import Witness
 
@@ -61,7 +62,7 @@ async def test_the_log_of_an_attempt_that_was_killed_with_its_agent_is_kept_as_f
             async for entry in witness.client.tail_log(run.run_id, "talks"):
                 if b"to stderr" in entry.data:
                     break
-        await cluster.kill_agent("a3")
+        await harm.kill_agent(cluster, "a3")
         assert b"before hello\n" in await read(witness, run.run_id, "talks")
         cluster.agents["a3"].start()
         cluster.gates.open("talking")
@@ -78,7 +79,7 @@ async def test_a_task_that_prints_a_gigabyte_costs_neither_memory_nor_disk(clust
     kept = await read(witness, run.run_id, "prints", LogStream.STDOUT)
     assert kept.startswith(b"the first line\n")
     assert kept.endswith(b"\nthe last line\n")
-    assert HEAD <= len(kept) <= HEAD + TAIL
+    assert (HEAD + TAIL) * 0.9 <= len(kept) <= HEAD + TAIL
     marker = await read(witness, run.run_id, "prints", LogStream.PODIUM)
     assert re.search(rb"\d", marker), "what was left out is told between head and tail"
     assert len(log) <= attempt.log_bytes <= HEAD + TAIL + 64 * 1024 + len(log) // 8

@@ -12,7 +12,7 @@ import pytest
 from podium import Client, RunFailedError
 from podium.errors import RequestIdReusedError
 from podium.model.states import AttemptState, FailureKind, RunState, TaskRunState
-from tests.cluster import hiding
+from tests.cluster import harm, hiding
 from tests.cluster.cluster import Cluster
 from tests.cluster.fixtures import PROJECT
 from tests.cluster.witness import Witness
@@ -156,7 +156,7 @@ async def test_servers_keep_no_descriptors_of_what_is_over(cluster: Cluster, wit
     async def some_runs() -> dict[str, int]:
         for _ in range(10):
             assert (await (await witness.client.run("large_values", size=400_000)).wait(RUN_SECONDS)).finished
-        sessions = {name: cluster.session_of(name) for name in cluster.agents}
+        sessions = {name: harm.session_of(cluster, name) for name in cluster.agents}
         servers = {"coordinator": cluster.coordinator.pid, **sessions}
         return {name: psutil.Process(pid).num_fds() for name, pid in servers.items()}
 

@@ -10,7 +10,8 @@ from collections.abc import Awaitable, Callable, Iterator
 import pytest
 
 from podium.model.states import RunState
-from tests.cluster.cluster import Cluster, NoSessionError
+from tests.cluster import harm
+from tests.cluster.cluster import Cluster
 from tests.cluster.fixtures import running_cluster
 from tests.cluster.processes import FileWatch
 from tests.cluster.witness import Watched, Witness
@@ -32,22 +33,22 @@ def cluster() -> Iterator[Cluster]:
 
 
 async def kill_agent(cluster: Cluster, name: str) -> None:
-    await cluster.kill_agent(name)
+    await harm.kill_agent(cluster, name)
     cluster.agents[name].start()
 
 
 async def kill_coordinator(cluster: Cluster, _: str) -> None:
-    await cluster.kill_coordinator()
+    await harm.kill_coordinator(cluster)
     await cluster.restart_coordinator()
 
 
 async def kill_postgres(cluster: Cluster, _: str) -> None:
-    await cluster.kill_postgres()
+    await harm.kill_postgres(cluster)
 
 
 async def kill_session(cluster: Cluster, name: str) -> None:
-    with contextlib.suppress(NoSessionError):
-        await cluster.kill_session(name)
+    with contextlib.suppress(harm.NoSessionError):
+        await harm.kill_session(cluster, name)
 
 
 KILL: dict[str, Callable[[Cluster, str], Awaitable[None]]] = {

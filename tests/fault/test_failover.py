@@ -12,6 +12,7 @@ import pytest
 
 from podium.model.states import RunState
 from podium_coordinator.store.embedded import EmbeddedPostgres
+from tests.cluster import harm
 from tests.cluster.cluster import BRISK, Cluster
 from tests.cluster.fixtures import PROJECT
 from tests.cluster.processes import Server
@@ -67,7 +68,7 @@ async def test_the_standby_goes_on_when_the_owner_is_killed(cluster: Cluster) ->
     standby = await start_with_standby(cluster)
     async with Witness(cluster) as witness:
         run = await a_run_in_the_middle(cluster, witness)
-        await cluster.kill_coordinator()
+        await harm.kill_coordinator(cluster)
         cluster.gates.open("even")
         evidence = await finish(witness, run, OWNER_KILLED)
     assert {row.number for row in evidence.attempts} == {1}

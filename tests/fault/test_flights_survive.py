@@ -11,6 +11,7 @@ import pytest
 
 from flights import sources
 from podium.model.states import RunState, TaskRunState
+from tests.cluster import harm
 from tests.cluster.cluster import ROOT, AgentPlan, Cluster
 from tests.cluster.fixtures import running_cluster
 from tests.cluster.ledgering import ledgered_copy
@@ -47,21 +48,21 @@ def in_the_middle(states: States) -> bool:
 
 
 async def kill_coordinator(cluster: Cluster, _: str) -> None:
-    await cluster.kill_coordinator()
+    await harm.kill_coordinator(cluster)
     await cluster.restart_coordinator()
 
 
 async def kill_session(cluster: Cluster, agent: str) -> None:
-    await cluster.kill_session(agent)
+    await harm.kill_session(cluster, agent)
 
 
 async def kill_agent(cluster: Cluster, agent: str) -> None:
-    await cluster.kill_agent(agent)
+    await harm.kill_agent(cluster, agent)
     cluster.agents[agent].start()
 
 
 async def kill_postgres(cluster: Cluster, _: str) -> None:
-    await cluster.kill_postgres()
+    await harm.kill_postgres(cluster)
 
 
 Fault = Callable[[Cluster, str], Awaitable[None]]

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from podium.model.states import RunState
+from tests.cluster import harm
 from tests.cluster.cluster import Cluster
 from tests.cluster.evidence import Evidence
 from tests.cluster.fixtures import running_cluster
@@ -40,7 +41,7 @@ def most_attempts(evidence: Evidence) -> int:
 
 async def test_the_coordinator_is_killed(cluster: Cluster, witness: Witness) -> None:
     run = await a_run_in_the_middle(cluster, witness)
-    await cluster.kill_coordinator()
+    await harm.kill_coordinator(cluster)
     cluster.gates.open("even")  # what ends now has nobody to tell it to
     await cluster.restart_coordinator()
     evidence = await finish(witness, run, COORDINATOR_KILLED)
@@ -50,7 +51,7 @@ async def test_the_coordinator_is_killed(cluster: Cluster, witness: Witness) -> 
 async def test_an_agents_session_process_is_killed(cluster: Cluster, witness: Witness) -> None:
     run = await a_run_in_the_middle(cluster, witness)
     for name in cluster.agents:
-        await cluster.kill_session(name)
+        await harm.kill_session(cluster, name)
     cluster.gates.open("even")  # workers go on without a session, and keep what they have
     evidence = await finish(witness, run, SESSION_KILLED)
     assert most_attempts(evidence) == 1, "the workers went on: nothing is tried again"
@@ -58,7 +59,7 @@ async def test_an_agents_session_process_is_killed(cluster: Cluster, witness: Wi
 
 async def test_a_whole_agent_is_killed_and_comes_back(cluster: Cluster, witness: Witness) -> None:
     run = await a_run_in_the_middle(cluster, witness)
-    await cluster.kill_agent("a1")
+    await harm.kill_agent(cluster, "a1")
     cluster.agents["a1"].start()
     await cluster.connected("a1")
     cluster.gates.open("even")
@@ -68,7 +69,7 @@ async def test_a_whole_agent_is_killed_and_comes_back(cluster: Cluster, witness:
 
 async def test_a_whole_agent_is_killed_and_stays_away(cluster: Cluster, witness: Witness) -> None:
     run = await a_run_in_the_middle(cluster, witness)
-    await cluster.kill_agent("a1")
+    await harm.kill_agent(cluster, "a1")
     cluster.gates.open("even")
     evidence = await finish(witness, run, AGENT_LOST)
     assert {row.state for row in evidence.attempts if row.number < 2} == {"succeeded", "lost"}
@@ -90,7 +91,7 @@ async def test_only_the_spawner_of_an_agent_is_killed(cluster: Cluster, witness:
 
 async def test_postgres_is_killed(cluster: Cluster, witness: Witness) -> None:
     run = await a_run_in_the_middle(cluster, witness)
-    await cluster.kill_postgres()
+    await harm.kill_postgres(cluster)
     cluster.gates.open("even")
     evidence = await finish(witness, run, POSTGRES_KILLED)
     assert most_attempts(evidence) == 1

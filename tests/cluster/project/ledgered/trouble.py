@@ -33,12 +33,14 @@ def exits() -> None:
 def dies() -> None:
     """Leave without a word."""
     print("last words")
+    pass_gate("last-words")
     os._exit(5)
 
 
 def killed() -> None:
     """Be killed, as by the kernel when memory is short."""
-    print("before the end")
+    print("last words")
+    pass_gate("last-words")
     os.kill(os.getpid(), signal.SIGKILL)
 
 
