@@ -336,7 +336,7 @@ async def test_an_idle_agent_does_nothing_but_heartbeats(agent: RunningAgent, pe
     await peer.until(lambda: len(peer.requests) >= seen + 2)
     before, seen = switches(agent), len(peer.requests)
     await peer.until(lambda: len(peer.requests) >= seen + 3)
-    assert len(before) == 3  # the spawner and two workers
+    assert len(before) >= 3  # the spawner, two workers, and one more if the task came before those were warm
     assert switches(agent) == before
 
 

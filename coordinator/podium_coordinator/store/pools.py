@@ -116,6 +116,9 @@ async def write_connection(database: str, application: str, **limits: Any) -> Co
     except psycopg.OperationalError as error:
         await link.close()
         raise DatabaseUnavailableError(f"The database cannot be used: {error}") from error
+    except BaseException:  # cancelled: nobody else knows of the connection yet
+        await link.close()
+        raise
     return link
 
 
