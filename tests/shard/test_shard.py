@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from podium.model.spec import Literal, Output, PythonAction, RetryPolicy, TaskSpec, TriggerRule
 from podium_coordinator.app.events import Held
 from podium_coordinator.domain.fleet import Terms
+from podium_coordinator.domain.records import AgentRecord
 from podium_coordinator.domain.states import FailureKind, RunState, TaskRunState
-from tests.shard.cluster import a_cluster
+from podium_coordinator.store import agents
+from tests.shard.cluster import Cluster, a_cluster
 
 
 def a_task(key: str, *upstream: str, uses: tuple[str, ...] = (), **fields: object) -> TaskSpec:
@@ -222,3 +226,23 @@ async def test_waiting_attempts_are_taken_back_for_an_idle_agent(database: str) 
             if order.name.task != moved.name.task:
                 busy.finish(order)
         assert (await cluster.ended(run_id)).state is RunState.SUCCEEDED
+
+
+async def test_an_agent_that_comes_back_to_a_new_owner_as_it_was_writes_nothing(database: str) -> None:
+    async with a_cluster(database) as first:
+        agent = await first.agent()
+    async with a_cluster(database) as second:
+        written = await agent_rows(second)
+        returning = type(agent)(second, "a1", agent_id=agent.agent_id)
+        moved = asyncio.create_task(second.owner.agents_changed(0))
+        await returning.connect()
+        await moved
+        assert await agent_rows(second) == written
+        returning.hang_up()
+        await second.owner.agents_changed(1)
+        assert await agent_rows(second) != written
+
+
+async def agent_rows(cluster: Cluster) -> list[AgentRecord]:
+    async with cluster.pool.connection() as conn:
+        return await agents.list_agents(conn)

@@ -2,7 +2,8 @@
 
 Theory of operation
 -------------------
-The addresses are tried in turn, with a pause that grows and has jitter, until one welcomes the agent. Then a reader
+The addresses are tried in turn until one welcomes the agent, with a pause after each round. The pause has jitter and
+grows; while a coordinator answers that the shard has no owner yet it stays short, for it soon has one. Then a reader
 and a writer share the stream. The writer sends whatever the outbox has, as soon as the stream takes it, and an empty
 message when there was nothing for a heartbeat's interval: so heartbeats are made by the loop that does the work, on
 the stream that carries it, and say what was heard last. A coordinator that is silent for three intervals is given up,
@@ -12,14 +13,13 @@ and the next address is tried. Attempts go on meanwhile: nothing is ended becaus
 from __future__ import annotations
 
 import asyncio
-import itertools
 import random
 from typing import TYPE_CHECKING, Protocol
 
 import grpc
 import structlog
 
-from podium.errors import IncompatibleAgentError, PodiumError
+from podium.errors import IncompatibleAgentError, NoOwnerError, PodiumError
 from podium.remote_errors import from_rpc_error
 from podium.v1 import session_pb2, session_pb2_grpc
 from podium.wire import duration_to_seconds
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-FIRST_PAUSE, LONGEST_PAUSE = 0.1, 5.0
+FIRST_PAUSE, LONGEST_PAUSE, LONGEST_PAUSE_WITHOUT_OWNER = 0.1, 5.0, 0.5
 WELCOME_PATIENCE = 10.0
 SILENT_INTERVALS = 3
 DEFAULT_HEARTBEAT = 3.0
@@ -88,29 +88,27 @@ class Link:
         Raises:
             IncompatibleAgentError: The coordinator speaks another version of the protocol.
         """
-        for address in itertools.cycle(self._addresses):
-            self._renew.clear()
-            try:
-                await self._session(address)
-            except grpc.aio.AioRpcError as error:
-                self._explain(address, from_rpc_error(error, address))
-            except (StreamEndedError, asyncio.InvalidStateError):
-                log.info("session_ended", address=address)
-            except TimeoutError:
-                log.warning("coordinator_silent", address=address)
+        while True:
+            longest = LONGEST_PAUSE
+            for address in self._addresses:
+                self._renew.clear()
+                if await self._try(address) == NoOwnerError.reason:
+                    longest = LONGEST_PAUSE_WITHOUT_OWNER
+            self._pause = min(self._pause, longest)
             await asyncio.sleep(self._pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
-            self._pause = min(self._pause * 2, LONGEST_PAUSE)
+            self._pause *= 2
 
-    def _explain(self, address: str, error: PodiumError) -> None:
-        if isinstance(error, IncompatibleAgentError):
-            raise error
-        log.warning(
-            "session_failed",
-            address=address,
-            reason=error.reason,
-            error=error.message,
-            pause_seconds=round(self._pause, 2),
-        )
+    async def _try(self, address: str) -> str:
+        """Hold a session until it ends; return the reason that was given, if any."""
+        try:
+            await self._session(address)
+        except grpc.aio.AioRpcError as error:
+            return _explain(address, from_rpc_error(error, address))
+        except (StreamEndedError, asyncio.InvalidStateError):
+            log.info("session_ended", address=address)
+        except TimeoutError:
+            log.warning("coordinator_silent", address=address)
+        return ""
 
     async def _session(self, address: str) -> None:
         channel = channels.connect(address)
@@ -198,3 +196,11 @@ async def _read(call: Call) -> session_pb2.ConnectResponse:
     if isinstance(response, session_pb2.ConnectResponse):
         return response
     raise StreamEndedError("The coordinator ended the stream.")
+
+
+def _explain(address: str, error: PodiumError) -> str:
+    """Log why a session failed, and return the reason; raises what no other try can mend."""
+    if isinstance(error, IncompatibleAgentError):
+        raise error
+    log.warning("session_failed", address=address, reason=error.reason, error=error.message)
+    return error.reason

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from podium.errors import PodiumError
 from podium_coordinator.app.live import LiveRun
+from podium_coordinator.domain.fleet import Agent
 from podium_coordinator.domain.lifecycle import Finish
 from podium_coordinator.domain.run import Effects, LiveAttempt
 
@@ -182,10 +183,12 @@ Event = (
 
 @dataclass(slots=True)
 class Replies:
-    """What to tell agents once the batch is committed."""
+    """What to tell agents, and those who watch them, once the batch is committed."""
 
     acknowledged: list[tuple[AgentLink, AttemptName]] = field(default_factory=list)
     stale: list[tuple[AgentLink, AttemptName]] = field(default_factory=list)
     cancels: list[tuple[AgentLink, AttemptName]] = field(default_factory=list)
     welcomed: list[AgentLink] = field(default_factory=list)
     orders: list[Order] = field(default_factory=list)
+    moved: list[Agent] = field(default_factory=list)
+    """Agents whose standing changed."""

@@ -107,6 +107,7 @@ class Owner:
     async def _own(self, epoch: int) -> None:
         shard = Shard(epoch, self._stores.journal, self._snapshot, self._rhythm, self._stores.tracing)
         shard.committed = self._committed
+        shard.agents_moved = self._agents_moved
         shard.ended = self._let_go
         log.info(Event.SHARD_ACQUIRED, shard=self._number, epoch=epoch)
         await expect_agents(shard, self._stores.pool)
@@ -159,9 +160,10 @@ class Owner:
         for ended in batch.attempts_ended:
             if ended.log_bytes and ended.log is None:
                 self.logged(ended)
-        if batch.agents_changed:
-            self._agents_version += 1
-            self._tasks.start(self._announce_agents(), "agents")
+
+    def _agents_moved(self) -> None:
+        self._agents_version += 1
+        self._tasks.start(self._announce_agents(), "agents")
 
     async def _announce_agents(self) -> None:
         async with self._agents_news:

@@ -7,6 +7,8 @@ is lost. It never did: then the order never arrived, and the attempt is taken ba
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -35,25 +37,23 @@ log = structlog.stdlib.get_logger(__name__)
 CAME_BACK_WITHOUT = "The agent came back without it."
 
 
-def hello(
-    board: Board, event: AgentHello, instant: float, now: datetime, effects: Effects, replies: Replies
-) -> AgentChanged | None:
-    """Begin an agent's session; None if it was refused."""
+def hello(board: Board, event: AgentHello, instant: float, now: datetime, effects: Effects, replies: Replies) -> None:
+    """Begin an agent's session, unless another agent has its name."""
     if _name_taken(board, event):
         event.link.close(
             AgentNameTakenError(
                 f"Another agent is connected as {event.name!r}; give this one another name.", name=event.name
             )
         )
-        return None
+        return
     _end_earlier_session(board, event)
     agent = _seated(board, event, instant)
     board.fleet.connect(agent, instant)
     board.links[event.agent_id] = event.link
     agent.host, agent.connected_at, agent.last_heard_at = event.host, now, now
     replies.welcomed.append(event.link)
+    replies.moved.append(agent)
     _reconcile(board, agent, event, now, effects, replies)
-    return AgentChanged(agent_record(agent, now))
 
 
 def _name_taken(board: Board, event: AgentHello) -> bool:
@@ -117,18 +117,17 @@ def _reconcile(
                 replies.cancels.append((event.link, name))
 
 
-def said(
-    board: Board, event: AgentSaid, instant: float, now: datetime, effects: Effects, replies: Replies
-) -> AgentChanged | None:
-    """Apply an agent's reports; returns a row if the agent's own standing changed."""
+def said(board: Board, event: AgentSaid, instant: float, now: datetime, effects: Effects, replies: Replies) -> None:
+    """Apply an agent's reports."""
     if board.links.get(event.agent_id) is not event.link:
-        return None
+        return
     agent = board.fleet.agents[event.agent_id]
-    changed = board.fleet.hear(agent, instant)
     agent.last_heard_at = now
+    if board.fleet.hear(agent, instant):
+        replies.moved.append(agent)
     if event.draining and not agent.draining:
         board.fleet.drain(agent)
-        changed = True
+        replies.moved.append(agent)
     _accepted(board, event)
     for name, at in event.started:
         found = board.find(name)
@@ -142,7 +141,6 @@ def said(
         found = board.find(name)
         if found:
             report_returned(found[0].run, board.speaker(name, event.agent_id, found[1]), now, effects)
-    return AgentChanged(agent_record(agent, now)) if changed else None
 
 
 def _accepted(board: Board, event: AgentSaid) -> None:
@@ -173,17 +171,16 @@ def _finished(
     live.compiled.durations.note(live.compiled.graph.action_of[live.run.task_of(index)], seconds)
 
 
-def closed(board: Board, event: LinkClosed, now: datetime) -> AgentChanged | None:
+def closed(board: Board, event: LinkClosed, replies: Replies) -> None:
     """Note the end of a session, unless another has taken its place."""
-    if board.links.get(event.agent_id) is not event.link:
-        return None
-    del board.links[event.agent_id]
-    agent = board.fleet.agents[event.agent_id]
-    board.fleet.disconnect(agent)
-    return AgentChanged(agent_record(agent, now))
+    if board.links.get(event.agent_id) is event.link:
+        del board.links[event.agent_id]
+        agent = board.fleet.agents[event.agent_id]
+        board.fleet.disconnect(agent)
+        replies.moved.append(agent)
 
 
-def review(board: Board, instant: float, now: datetime, effects: Effects) -> list[AgentChanged]:
+def review(board: Board, instant: float, now: datetime, effects: Effects, replies: Replies) -> None:
     """Judge the silence of agents; what lost ones held is lost."""
     if board.fleet.braked(instant):
         log.warning(Event.LOSSES_NOT_DECLARED, reason="more agents are silent than connected")
@@ -193,7 +190,22 @@ def review(board: Board, instant: float, now: datetime, effects: Effects) -> lis
             for run_id, index in list(agent.seat.live):
                 reason = f"Agent {agent.seat.name} was not heard from for {board.fleet.terms.lost_after:g} s."
                 lose(board.runs[run_id].run, index, reason, now, effects)
-    return [AgentChanged(agent_record(agent, now)) for agent in changed]
+    replies.moved += changed
+
+
+def to_record(moved: Iterable[Agent], now: datetime) -> list[AgentChanged]:
+    """Return the rows to write of agents whose standing changed.
+
+    A row that would say the same but for its times is left out: a thousand agents that come back to a new owner cost
+    it no commit.
+    """
+    rows = []
+    for agent in moved:
+        before, record = agent.recorded, agent_record(agent, now)
+        if before is None or record != replace(before, connected_at=record.connected_at, changed_at=now):
+            agent.recorded = record
+            rows.append(AgentChanged(record))
+    return rows
 
 
 def agent_record(agent: Agent, now: datetime) -> AgentRecord:

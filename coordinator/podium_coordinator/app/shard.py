@@ -77,6 +77,7 @@ class Shard:
         self.timers = Timers(self.tell)
         self.ended: Callable[[], None] = lambda: None
         self.committed: Callable[[Batch], None] = lambda _: None
+        self.agents_moved: Callable[[], None] = lambda: None
         self._journal = journal
         self._rhythm = rhythm
         self._tracing = tracing
@@ -138,10 +139,13 @@ class Shard:
         self.board.enqueue(effects, now, self._tracing.enabled)
         replies.orders += self.board.fill(_token, now, effects, self._tracing.traceparent)
         self._fill_batch(batch, effects)
+        batch.agents_changed += reports.to_record(replies.moved, now)
         if not batch.empty:
             await self._journal.commit(self.epoch, batch)
         self._speech.speak(effects, replies, self.epoch)
         self.committed(batch)
+        if replies.moved:
+            self.agents_moved()
         self._watch_over(instant)
         return len(effects.attempts_ended)
 
@@ -150,20 +154,16 @@ class Shard:
     ) -> None:
         match event:
             case AgentSaid():
-                changed = reports.said(self.board, event, instant, now, effects, replies)
+                reports.said(self.board, event, instant, now, effects, replies)
             case AgentHello():
-                changed = reports.hello(self.board, event, instant, now, effects, replies)
+                reports.hello(self.board, event, instant, now, effects, replies)
             case LinkClosed():
-                changed = reports.closed(self.board, event, now)
+                reports.closed(self.board, event, replies)
             case ReviewDue():
                 self._review_at = None
-                batch.agents_changed += reports.review(self.board, instant, now, effects)
-                return
+                reports.review(self.board, instant, now, effects, replies)
             case _:
                 self._apply_to_run(event, instant, now, effects, batch)
-                return
-        if changed is not None:
-            batch.agents_changed.append(changed)
 
     def _apply_to_run(self, event: Event, instant: float, now: datetime, effects: Effects, batch: Batch) -> None:
         match event:

@@ -36,7 +36,7 @@ def _expect(shard: Shard, record: AgentRecord) -> None:
     if record.state is not AgentState.LOST:
         now = asyncio.get_running_loop().time()
         agent = shard.board.fleet.expect(record.agent_id, record.name, now)
-        agent.host, agent.connected_at = record.host, record.connected_at
+        agent.host, agent.connected_at, agent.recorded = record.host, record.connected_at, record
 
 
 async def read_back(record: RunRecord, pool: Pool, catalog: Catalog) -> RunArrived:

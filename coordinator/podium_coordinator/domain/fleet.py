@@ -13,6 +13,7 @@ from datetime import datetime
 from uuid import UUID
 
 from podium_coordinator.domain.placement import Seat
+from podium_coordinator.domain.records import AgentRecord
 from podium_coordinator.domain.states import AgentState
 
 BRAKE_TERMS = 5
@@ -38,6 +39,8 @@ class Agent:
     session: int = 0
     connected_at: datetime | None = None
     last_heard_at: datetime | None = None
+    recorded: AgentRecord | None = None
+    """The agent's row, as last read or written."""
 
     @property
     def agent_id(self) -> UUID:
