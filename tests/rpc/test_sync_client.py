@@ -30,8 +30,13 @@ INTERRUPTED = """
 import os, signal, sys, threading
 from podium import Client
 
+def waits(frame):
+    while frame and not frame.f_code.co_filename.endswith("loop_thread.py"):
+        frame = frame.f_back
+    return frame is not None
+
 def interrupt(main):
-    while sys._current_frames()[main].f_code.co_name != "wait":
+    while not waits(sys._current_frames()[main]):
         threading.Event().wait(0.05)
     os.kill(os.getpid(), signal.SIGINT)
 

@@ -216,6 +216,8 @@ async def test_updates_find_their_rows_by_key_however_large_the_table_has_become
     conn: Connection, journal: Journal
 ) -> None:
     """The plans are made, and kept, while the table is as good as empty and Postgres would rather scan it."""
+    if conn.info.server_version < 150_000:
+        pytest.skip("NOT RUN: before version 15 Postgres does not tell what it has read in time.")
     run = await store_run(conn)
     for task in range(8):
         await journal.commit(0, Batch(attempts_ended=[ended(await bear(journal, run.run_id, task))]))

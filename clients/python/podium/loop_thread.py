@@ -19,6 +19,8 @@ from podium.errors import ClientClosedError
 T = TypeVar("T")
 
 _STOP_SECONDS = 5.0
+_MOST_DEAF_SECONDS = 1.0
+"""Python notices a signal that comes at the very moment a wait begins only when the wait ends: so waits are short."""
 _END = object()
 
 
@@ -71,6 +73,8 @@ class LoopThread:
         call = _Call(work)
         self._loop.call_soon_threadsafe(call.begin)
         try:
+            while not call.ended.wait(_MOST_DEAF_SECONDS):
+                pass
             return call.outcome.result()
         except BaseException:
             self._loop.call_soon_threadsafe(call.cancel)
