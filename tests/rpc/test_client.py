@@ -81,7 +81,7 @@ class Bench:
         run = await self.started(*(a_task(f"t{index}") for index in range(len(outputs))))
         for _ in outputs:
             order = await agent.orders.get()
-            key = order.live.compiled.tasks[order.index].key
+            key = order.live.compiled.graph.keys[order.index]
             agent.finish(order, json.dumps(outputs[int(key[1:])]).encode())
         return await run.wait(30)
 

@@ -210,7 +210,7 @@ async def test_the_program_in_the_documentation_runs(owning: tuple[Site, Cluster
     )  # fmt: skip
     for _ in outputs:
         order = await agent.orders.get()
-        agent.finish(order, json.dumps(outputs[order.live.compiled.tasks[order.index].key]).encode())
+        agent.finish(order, json.dumps(outputs[order.live.compiled.graph.keys[order.index]]).encode())
     told, errors = await asyncio.wait_for(program.communicate(), 60)
     assert errors == b""
     assert told.decode().splitlines() == [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -43,7 +43,8 @@ class ScriptedAgent:
         self.agent_id = agent_id or uuid4()
         self.orders: asyncio.Queue[Order] = asyncio.Queue()
         self.cancels: asyncio.Queue[AttemptName] = asyncio.Queue()
-        self.acknowledged: asyncio.Queue[AttemptName] = asyncio.Queue()
+        self.acknowledged: asyncio.Queue[int] = asyncio.Queue()
+        self.said = 0
         self.recalled: asyncio.Queue[AttemptName] = asyncio.Queue()
         self.stales: asyncio.Queue[AttemptName] = asyncio.Queue()
         self.welcomed = asyncio.Event()
@@ -58,11 +59,12 @@ class ScriptedAgent:
         self.epoch = epoch
         self.welcomed.set()
 
-    def assign(self, order: Order) -> None:
-        self.orders.put_nowait(order)
+    def assign(self, orders: Sequence[Order]) -> None:
+        for order in orders:
+            self.orders.put_nowait(order)
 
-    def acknowledge(self, name: AttemptName) -> None:
-        self.acknowledged.put_nowait(name)
+    def committed(self, sequence: int) -> None:
+        self.acknowledged.put_nowait(sequence)
 
     def cancel(self, name: AttemptName) -> None:
         self.cancels.put_nowait(name)
@@ -92,13 +94,14 @@ class ScriptedAgent:
         return self
 
     def say(self, **parts: object) -> None:
-        self.cluster.owner.current().tell(AgentSaid(self, self.agent_id, **parts))  # type: ignore[arg-type]
+        self.said += 1
+        self.cluster.owner.current().tell(AgentSaid(self, self.agent_id, self.said, **parts))  # type: ignore[arg-type]
 
     def hang_up(self) -> None:
         self.cluster.owner.current().tell(LinkClosed(self, self.agent_id))
 
     def start(self, order: Order) -> None:
-        self.say(accepted=(order.name,), started=((order.name, datetime.now(UTC)),))
+        self.say(delivered=(order.attempt,), started=((order.name, datetime.now(UTC)),))
 
     def finish(self, order: Order, output: bytes = b"null", seconds: float = 1.0) -> None:
         self.report(order, Finish(AttemptState.SUCCEEDED, datetime.now(UTC), output), seconds)
@@ -114,7 +117,7 @@ class ScriptedAgent:
         wanted = set(keys)
         while wanted:
             order = await self.orders.get()
-            wanted.discard(order.live.compiled.tasks[order.index].key)
+            wanted.discard(order.live.compiled.graph.keys[order.index])
             self.finish(order)
 
 

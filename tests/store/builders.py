@@ -55,7 +55,7 @@ def a_run(**changes: Any) -> RunRecord:
 
 
 def born(run_id: UUID, task: int = 0, **changes: Any) -> AttemptBorn:
-    attempt: dict[str, Any] = {"map_index": -1, "number": 1, "token": uuid4(), "agent_id": AGENT, "at": at(1)}
+    attempt: dict[str, Any] = {"map_index": -1, "number": 1, "token": uuid4().bytes, "agent_id": AGENT, "at": at(1)}
     return AttemptBorn(run_id=run_id, task=task, **attempt | changes)
 
 

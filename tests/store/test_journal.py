@@ -92,7 +92,7 @@ async def test_a_run_that_has_ended_does_not_change_again(conn: Connection, jour
 async def test_an_attempt_is_born_runs_and_ends(conn: Connection, journal: Journal) -> None:
     run = await store_run(conn)
     attempt = await bear(journal, run.run_id)
-    assert await row_of(conn, run.run_id, "state, token, agent_id, assigned_at") == (
+    assert await row_of(conn, run.run_id, "state, uuid_send(token), agent_id, assigned_at") == (
         "assigned",
         attempt.token,
         AGENT,
@@ -130,8 +130,8 @@ async def test_a_report_with_another_token_changes_nothing(conn: Connection, jou
     run = await store_run(conn)
     attempt = await bear(journal, run.run_id)
     batches = {
-        "running": Batch(attempts_running=[runs_now(attempt, token=uuid4())]),
-        "ended": Batch(attempts_ended=[ended(attempt, token=uuid4())]),
+        "running": Batch(attempts_running=[runs_now(attempt, token=uuid4().bytes)]),
+        "ended": Batch(attempts_ended=[ended(attempt, token=uuid4().bytes)]),
     }
     with pytest.raises(JournalMismatchError, match="hit 0 rows, not 1"):
         await journal.commit(0, batches[late])

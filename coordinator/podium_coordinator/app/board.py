@@ -6,6 +6,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import groupby
+from math import log2
+from operator import itemgetter
+from typing import Final
 from uuid import UUID
 
 from podium_coordinator.app.events import AgentLink, AttemptName, Order
@@ -16,16 +20,22 @@ from podium_coordinator.domain.placement import ReadyQueue, place
 from podium_coordinator.domain.run import Effects, LiveAttempt, Run
 from podium_coordinator.domain.states import AttemptState
 
-WORK_AHEAD = 0.06
-"""Seconds of usual work an agent may be sent beyond its capacity."""
-MOST_AHEAD = 64.0
+WORK_AHEAD = 0.02
+"""Seconds of usual work an agent may be sent beyond its capacity. It must outlast a turn of the loop and the way to the
+agent and back, or agents idle; it is what a small run's task waits behind at an agent that a large run keeps busy."""
+MOST_AHEAD = 128.0
+"""Times its capacity, however short the work: about 160 us for each attempt of one slot, which no agent gets below."""
 SHORT = 0.05
 """Seconds: tasks that usually take longer are never sent ahead."""
 PLACEMENTS_PER_TURN = 2048
 MOST_ENDED_KEPT = 20_000
 
-TokenSource = Callable[[], UUID]
-TraceContext = Callable[[bytes, AttemptName], str]
+TokenSource = Callable[[], bytes]
+Sampler = Callable[[LiveRun, LiveAttempt], bool]
+"""Tells whether an attempt is to be traced."""
+
+
+_run_of: Final = itemgetter(0)
 
 
 def attempt_name(run: Run, index: int, attempt: LiveAttempt) -> AttemptName:
@@ -43,10 +53,6 @@ class Board:
     ended: OrderedDict[UUID, None] = field(default_factory=OrderedDict)
     """Runs that ended lately: a row read before that must not bring one back."""
     links: dict[UUID, AgentLink] = field(default_factory=dict)
-    accepted: set[tuple[UUID, int, int]] = field(default_factory=set)
-    """(run, task run, number) of live attempts whose agent said that it has them."""
-    recalled: set[tuple[UUID, int, int]] = field(default_factory=set)
-    """(run, task run, number) of live attempts that were asked back."""
 
     def forget(self, run_id: UUID) -> None:
         """Let go of a run that ended."""
@@ -78,9 +84,6 @@ class Board:
             agent = self.fleet.agents.get(attempt.agent_id)
             if agent is not None:
                 agent.seat.release(released.run_id, released.index)
-            key = (released.run_id, released.index, attempt.number)
-            self.accepted.discard(key)
-            self.recalled.discard(key)
         return len(effects.released)
 
     def keep_outputs(self, effects: Effects) -> None:
@@ -91,11 +94,14 @@ class Board:
 
     def enqueue(self, effects: Effects, now: datetime, traced: bool) -> None:
         """Queue what became ready."""
-        for run, index in effects.ready:
-            self.queue.push(run, index)
-            if traced:
-                ready_at = self.runs[run.run_id].ready_at
-                ready_at[index] = (ready_at.get(index, (now, now))[0], now)
+        for _, group in groupby(effects.ready, key=_run_of):
+            items = list(group)
+            run = items[0][0]
+            self.queue.push_all(run, [index for _, index in items])
+            live = self.runs[run.run_id]
+            if traced and live.sampled:
+                for _, index in items:
+                    live.ready_at[index] = (live.ready_at.get(index, (now, now))[0], now)
         effects.ready.clear()
 
     def hold(self, live: LiveRun, now: float) -> None:
@@ -103,32 +109,37 @@ class Board:
         for index, attempt in live.run.attempts.items():
             agent = self.fleet.expect(attempt.agent_id, "", now)
             agent.seat.take(live.run_id, index, live.compiled.graph.scheduling_class(live.run.task_of(index)))
-            if attempt.state is AttemptState.RUNNING:  # of the others nobody knows whether the order ever left
-                self.accepted.add((live.run_id, index, attempt.number))
+            # Of those that wait there nobody knows whether the order ever left.
+            attempt.delivered = attempt.state is AttemptState.RUNNING
 
-    def fill(self, new_token: TokenSource, now: datetime, effects: Effects, traceparent: TraceContext) -> list[Order]:
-        """Give ready task runs to agents with room."""
-        orders = []
-        for placement in place(self.queue, self.fleet.seats(), self._window, PLACEMENTS_PER_TURN):
+    def fill(self, new_token: TokenSource, now: datetime, effects: Effects, sampled: Sampler) -> dict[UUID, list[Order]]:
+        """Give ready task runs to agents with room; return the orders by agent."""
+        orders: dict[UUID, list[Order]] = {}
+        for placement in place(self.queue, self.fleet.seating, self._window, PLACEMENTS_PER_TURN):
             run, index, seat = placement.run, placement.index, placement.seat
             attempt = assign(run, index, new_token(), seat.agent_id, now, effects)
             seat.take(run.run_id, index, run.graph.scheduling_class(run.task_of(index)))
             live = self.runs[run.run_id]
-            name = attempt_name(run, index, attempt)
-            context = traceparent(live.record.trace_id, name)
-            orders.append(Order(name, live, index, attempt, self._inputs(live, index), context))
+            attempt.traced = live.sampled and sampled(live, attempt)
+            order = Order(live, index, attempt, self._inputs(live, index))
+            orders.setdefault(seat.agent_id, []).append(order)
         return orders
 
     def _inputs(self, live: LiveRun, index: int) -> tuple[tuple[str, bytes], ...]:
         graph = live.compiled.graph
-        parents = graph.inputs.get(live.run.task_of(index), ())
+        parents = graph.inputs.get(live.run.task_of(index))
+        if parents is None:
+            return ()
         return tuple((graph.keys[parent], live.outputs.get(parent, b"")) for parent in parents)
 
     def _window(self, run: Run, index: int) -> float:
         """Short tasks are sent ahead of capacity, so that an agent has its next one at hand."""
         task = run.task_of(index)
         usual = self.runs[run.run_id].compiled.durations.usual(run.graph.action_of[task])
-        return 1.0 if usual > SHORT else 1.0 + min(MOST_AHEAD, WORK_AHEAD / max(usual, 1e-6))
+        if usual > SHORT:
+            return 1.0
+        # In powers of two: seats are kept in order for each window there is.
+        return 1.0 + 2.0 ** int(log2(max(1.0, min(MOST_AHEAD, WORK_AHEAD / max(usual, 1e-6)))))
 
     def recall(self, now: datetime, after: float) -> list[tuple[Agent, AttemptName]]:
         """Choose unstarted attempts to take back for agents with nothing to do.
@@ -137,12 +148,13 @@ class Board:
             now: The present.
             after: Seconds an attempt must have waited at its agent.
         """
-        idle = any(seat.load < 1.0 for seat in self.fleet.seats())
-        if self.queue or not idle:
+        seating = self.fleet.seating
+        seating.look()
+        if self.queue or not seating.idle:
             return []
         chosen = []
-        for agent in self.fleet.agents.values():
-            if agent.seat.load <= 1.0 or agent.agent_id not in self.links:
+        for agent in [self.fleet.agents[seat.agent_id] for seat in seating.crowded]:
+            if agent.agent_id not in self.links:
                 continue
             waiting = self._unstarted(agent, now, after)
             chosen += [(agent, name) for name in waiting[len(waiting) // 2 :]]
@@ -156,6 +168,6 @@ class Board:
             if live is None or attempt is None or attempt.state is not AttemptState.ASSIGNED:
                 continue
             waited = (now - attempt.assigned_at).total_seconds()
-            if waited >= after and (run_id, index, attempt.number) not in self.recalled:
+            if waited >= after and not attempt.recalled:
                 names.append(attempt_name(live.run, index, attempt))
         return names

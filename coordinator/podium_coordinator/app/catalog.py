@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from podium.model.spec import WorkflowSpec
 from podium.v1 import workflow_pb2
 from podium.wire import workflow_from_proto
+from podium_coordinator.app.wording import Wording, word
 from podium_coordinator.domain.graph import Graph, compile_graph
 from podium_coordinator.domain.records import WorkflowRecord
 
@@ -44,19 +45,14 @@ class Durations:
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A workflow version: its graph, its tasks as they go on the wire, and its bundle's name (empty without one)."""
+    """A workflow version: its graph, its tasks in the agents' terms, and its bundle's name (empty without one)."""
 
     workflow: str
     version: int
     graph: Graph
-    tasks: list[workflow_pb2.TaskSpec]
+    wording: Wording
     bundle: str
     durations: Durations = field(default_factory=Durations)
-
-    def resources(self, task: int) -> workflow_pb2.Resources:
-        """Return what a task holds while it executes, defaults filled in."""
-        needs = self.graph.scheduling_class(task)
-        return workflow_pb2.Resources(cpu_millis=needs.cpu_millis, memory_bytes=needs.memory_bytes)
 
 
 def compile_version(record: WorkflowRecord) -> Compiled:
@@ -64,7 +60,8 @@ def compile_version(record: WorkflowRecord) -> Compiled:
     message = workflow_pb2.WorkflowSpec.FromString(record.spec or b"")
     spec: WorkflowSpec = workflow_from_proto(message)
     bundle = record.bundle.hex() if record.bundle else ""
-    return Compiled(record.workflow, record.version, compile_graph(spec), list(message.tasks), bundle)
+    graph = compile_graph(spec)
+    return Compiled(record.workflow, record.version, graph, word(message.tasks, graph), bundle)
 
 
 class Catalog:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import NamedTuple, Protocol
 from uuid import UUID
 
 from podium.errors import PodiumError
@@ -14,27 +15,31 @@ from podium_coordinator.domain.lifecycle import Finish
 from podium_coordinator.domain.run import Effects, LiveAttempt
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptName:
+class AttemptName(NamedTuple):
     """Names one attempt for good."""
 
     run_id: UUID
     task: int
     map_index: int
     number: int
-    token: UUID
+    token: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Order:
     """An attempt to execute: everything an assignment is made of."""
 
-    name: AttemptName
     live: LiveRun
     index: int
     attempt: LiveAttempt
     inputs: tuple[tuple[str, bytes], ...]
-    traceparent: str
+
+    @property
+    def name(self) -> AttemptName:
+        """The attempt's name."""
+        run, attempt = self.live.run, self.attempt
+        task, map_index = run.task_of(self.index), run.map_index_of(self.index)
+        return AttemptName(run.run_id, task, map_index, attempt.number, attempt.token)
 
 
 class AgentLink(Protocol):
@@ -43,11 +48,11 @@ class AgentLink(Protocol):
     def welcome(self, epoch: int) -> None:
         """Accept the agent's hello."""
 
-    def assign(self, order: Order) -> None:
-        """Order an attempt."""
+    def assign(self, orders: Sequence[Order]) -> None:
+        """Order attempts."""
 
-    def acknowledge(self, name: AttemptName) -> None:
-        """Let the agent forget a finished attempt."""
+    def committed(self, sequence: int) -> None:
+        """Let the agent forget the ends it told in its messages up to this one."""
 
     def cancel(self, name: AttemptName) -> None:
         """Stop an attempt; its end is reported."""
@@ -89,15 +94,17 @@ class AgentHello:
 
 @dataclass(frozen=True, slots=True)
 class AgentSaid:
-    """An agent reports; with nothing in it, a heartbeat."""
+    """An agent's message; with nothing in it, a heartbeat. `sequence` is its number in the session."""
 
     link: AgentLink
     agent_id: UUID
-    accepted: tuple[AttemptName, ...] = ()
-    started: tuple[tuple[AttemptName, datetime], ...] = ()
-    finished: tuple[tuple[AttemptName, Finish, float], ...] = ()
+    sequence: int = 0
+    delivered: Sequence[LiveAttempt] = ()
+    """Attempts it is known to hold by now, or to have held."""
+    started: Sequence[tuple[AttemptName, datetime]] = ()
+    finished: Sequence[tuple[AttemptName, Finish, float]] = ()
     """Name, how, and the seconds it executed."""
-    returned: tuple[AttemptName, ...] = ()
+    returned: Sequence[AttemptName] = ()
     draining: bool = False
 
 
@@ -185,10 +192,12 @@ Event = (
 class Replies:
     """What to tell agents, and those who watch them, once the batch is committed."""
 
-    acknowledged: list[tuple[AgentLink, AttemptName]] = field(default_factory=list)
+    committed: dict[AgentLink, int] = field(default_factory=dict)
+    """The last message of each agent that told of ends."""
     stale: list[tuple[AgentLink, AttemptName]] = field(default_factory=list)
     cancels: list[tuple[AgentLink, AttemptName]] = field(default_factory=list)
     welcomed: list[AgentLink] = field(default_factory=list)
-    orders: list[Order] = field(default_factory=list)
+    orders: dict[UUID, list[Order]] = field(default_factory=dict)
+    """By agent."""
     moved: list[Agent] = field(default_factory=list)
     """Agents whose standing changed."""

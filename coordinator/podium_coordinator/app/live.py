@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
+from podium.v1 import session_pb2
 from podium_coordinator.app.catalog import Compiled
 from podium_coordinator.domain.records import AttemptEnded, RunRecord, TaskRunEnded, TaskRunRecord
-from podium_coordinator.domain.run import Run
-from podium_coordinator.domain.states import TASK_RUN_TERMINAL, TaskRunState
+from podium_coordinator.domain.run import TERMINAL_CODES, Run
+from podium_coordinator.domain.states import TASK_RUN_TERMINAL, RunState, TaskRunState
 
 
 @dataclass(slots=True)
@@ -25,6 +26,12 @@ class LiveRun:
     counts: dict[TaskRunState, int] = field(default_factory=dict)
     ready_at: dict[int, tuple[datetime, datetime]] = field(default_factory=dict)
     """For traced runs: when a task run became ready first, and last."""
+    sampled: bool = False
+    """Whether the run is traced."""
+    untold: int = 0
+    """Task runs of a traced run that were left out of its trace."""
+    orders: dict[tuple[int, bool], session_pb2.Order] = field(default_factory=dict)
+    """What orders of this run have in common: by their number among the version's, and whether they are traced."""
 
     @property
     def run_id(self) -> UUID:
@@ -47,8 +54,8 @@ class LiveRun:
 def admit(record: RunRecord, run: Run, compiled: Compiled) -> LiveRun:
     """Hold a run; tasks that ended already want nothing."""
     live = LiveRun(record, run, compiled, wanted=compiled.graph.consumers[:], counts=run.tallied())
-    for index in compiled.graph.inputs:
-        if run.state_of(index) in TASK_RUN_TERMINAL:
+    for index in compiled.graph.inputs if run.state is not RunState.QUEUED else ():
+        if run.states[index] in TERMINAL_CODES:
             live.let_go(index)
     return live
 

@@ -86,7 +86,7 @@ async def _serve(settings: CoordinatorSettings, database: str, postgres: Embedde
     stopping = _Signals()
     async with AsyncExitStack() as stack:
         pools = await stack.enter_async_context(_pools(settings, database))
-        tracing = Tracing.from_environment()
+        tracing = Tracing.from_environment(settings.traced_task_runs)
         stack.push_async_callback(tracing.close)
         server = CoordinatorServer(_server_options(settings))
         owner = _owner(settings, database, pools, tracing, postgres)

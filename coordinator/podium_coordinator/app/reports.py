@@ -1,8 +1,8 @@
 """What agents say, applied to the board.
 
 On every connect both sides reconcile. For each attempt the agent holds the answer is keep or stop. For each attempt the
-board thinks the agent has and that it does not hold, there are two cases. The agent said once that it has it: then it
-is lost. It never did: then the order never arrived, and the attempt is taken back at no cost.
+board thinks the agent has and that it does not hold, there are two cases. The agent once heard the message with the
+order: then it is lost. It never did: then the order never arrived, and the attempt is taken back at no cost.
 """
 
 from __future__ import annotations
@@ -26,7 +26,6 @@ from podium_coordinator.domain.lifecycle import (
     report_returned,
     report_started,
 )
-from podium_coordinator.domain.placement import Seat
 from podium_coordinator.domain.records import AgentChanged, AgentRecord
 from podium_coordinator.domain.run import Effects
 from podium_coordinator.domain.states import AgentState, RunState
@@ -71,17 +70,10 @@ def _end_earlier_session(board: Board, event: AgentHello) -> None:
 
 def _seated(board: Board, event: AgentHello, instant: float) -> Agent:
     agent = board.fleet.expect(event.agent_id, event.name, instant)
-    known = agent.seat
-    agent.seat = Seat(
-        event.agent_id,
-        event.name,
-        event.cpu_millis,
-        event.memory_bytes,
-        event.labels,
-        live=known.live,
-        cpu_used=known.cpu_used,
-        memory_used=known.memory_used,
-    )
+    seat = agent.seat
+    seat.name, seat.labels = event.name, event.labels
+    seat.cpu_millis, seat.memory_bytes = event.cpu_millis, event.memory_bytes
+    seat.note()
     return agent
 
 
@@ -100,17 +92,17 @@ def _reconcile(
         live = board.runs[run_id]
         attempt = live.run.attempts[index]
         key = (run_id, index, attempt.number)
-        board.recalled.discard(key)
+        attempt.recalled = False
         item_held = held.get(key)
         name = attempt_name(live.run, index, attempt)
         speaker = board.speaker(name, agent.agent_id, index)
-        if item_held is None and key in board.accepted:
+        if item_held is None and attempt.delivered:
             lose(live.run, index, CAME_BACK_WITHOUT, now, effects)
         elif item_held is None:
             if report_returned(live.run, speaker, now, effects) is Answer.STALE:
                 lose(live.run, index, CAME_BACK_WITHOUT, now, effects)
         else:
-            board.accepted.add(key)
+            attempt.delivered = True
             if item_held.started_at is not None:
                 report_started(live.run, speaker, item_held.started_at, effects)
             if live.run.state is RunState.CANCELLING:
@@ -128,32 +120,26 @@ def said(board: Board, event: AgentSaid, instant: float, now: datetime, effects:
     if event.draining and not agent.draining:
         board.fleet.drain(agent)
         replies.moved.append(agent)
-    _accepted(board, event)
+    for attempt in event.delivered:
+        attempt.delivered = True
     for name, at in event.started:
         found = board.find(name)
         speaker = board.speaker(name, event.agent_id, found[1]) if found else None
         if found is None or speaker is None or report_started(found[0].run, speaker, at, effects) is Answer.STALE:
             replies.stale.append((event.link, name))
     for name, finish, seconds in event.finished:
-        _finished(board, event, name, finish, seconds, now, effects)
-        replies.acknowledged.append((event.link, name))
+        _finished(board, event.agent_id, name, finish, seconds, now, effects)
+    if event.finished:
+        replies.committed[event.link] = event.sequence
     for name in event.returned:
         found = board.find(name)
         if found:
             report_returned(found[0].run, board.speaker(name, event.agent_id, found[1]), now, effects)
 
 
-def _accepted(board: Board, event: AgentSaid) -> None:
-    for name in event.accepted:
-        found = board.find(name)
-        attempt = found[0].run.attempts.get(found[1]) if found else None
-        if found and attempt and attempt.token == name.token:
-            board.accepted.add((name.run_id, found[1], name.number))
-
-
 def _finished(
     board: Board,
-    event: AgentSaid,
+    agent_id: UUID,
     name: AttemptName,
     finish: Finish,
     seconds: float,
@@ -164,7 +150,7 @@ def _finished(
     if found is None:
         return
     live, index = found
-    answer = report_finished(live.run, board.speaker(name, event.agent_id, index), finish, now, effects)
+    answer = report_finished(live.run, board.speaker(name, agent_id, index), finish, now, effects)
     if answer is Answer.STALE:
         log.info(Event.LATE_REPORT, run_id=str(name.run_id), task=name.task, attempt=name.number)
         return

@@ -15,10 +15,9 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from uuid import UUID
 
 from podium.errors import NoOwnerError, OverloadedError
 from podium_coordinator.app import reports
@@ -55,6 +54,7 @@ BUSY = 4
 """Attempts that end in one turn from which on the loop counts as busy: agents then have work ahead, and a turn that
 waits `GATHER` seconds for more to do costs far less per attempt."""
 GATHER = 0.005
+TOKENS_AT_ONCE = 256
 RECALL_AFTER = 0.05
 """Seconds an attempt waits unstarted at its agent before it may be taken back for an idle one."""
 
@@ -87,7 +87,9 @@ class Shard:
         self._closed = False
         self._reason_to_stop: Exception | None = None
         self._recalling = False
+        self._tokens = _tokens()
         self._review_at: float | None = None
+        self._reviewed = True
 
     def tell(self, event: Event) -> None:
         """Hand the loop an event. Raises NoOwnerError once it has ended, OverloadedError when too many wait."""
@@ -137,7 +139,7 @@ class Shard:
             released = self.board.release(effects, released)
         self.board.keep_outputs(effects)
         self.board.enqueue(effects, now, self._tracing.enabled)
-        replies.orders += self.board.fill(_token, now, effects, self._tracing.traceparent)
+        replies.orders = self.board.fill(self._tokens.__next__, now, effects, self._tracing.in_detail)
         self._fill_batch(batch, effects)
         batch.agents_changed += reports.to_record(replies.moved, now)
         if not batch.empty:
@@ -146,7 +148,7 @@ class Shard:
         self.committed(batch)
         if replies.moved:
             self.agents_moved()
-        self._watch_over(instant)
+        self._watch_over(instant, bool(replies.moved))
         return len(effects.attempts_ended)
 
     def _apply(
@@ -160,7 +162,7 @@ class Shard:
             case LinkClosed():
                 reports.closed(self.board, event, replies)
             case ReviewDue():
-                self._review_at = None
+                self._review_at, self._reviewed = None, True
                 reports.review(self.board, instant, now, effects, replies)
             case _:
                 self._apply_to_run(event, instant, now, effects, batch)
@@ -190,6 +192,7 @@ class Shard:
         if live.run_id in self.board.runs or live.run_id in self.board.ended:
             return
         self.board.runs[live.run_id] = live
+        live.sampled = self._tracing.sampled(live.record.trace_id)
         self.board.hold(live, instant)
         effects.merge(event.effects)
         if live.run.state is RunState.QUEUED:
@@ -208,7 +211,7 @@ class Shard:
         for agent, name in self.board.recall(now, RECALL_AFTER):
             found = self.board.find(name)
             if found:
-                self.board.recalled.add((name.run_id, found[1], name.number))
+                found[0].run.attempts[found[1]].recalled = True
                 self.board.links[agent.agent_id].take_back(name)
 
     def _fill_batch(self, batch: Batch, effects: Effects) -> None:
@@ -216,27 +219,27 @@ class Shard:
         batch.runs_cancelling += effects.runs_cancelling
         batch.runs_ended += effects.runs_ended
         batch.attempts_born += effects.attempts_born
-        ended = {(row.run_id, row.task, row.map_index, row.number) for row in effects.attempts_ended}
-        batch.attempts_running += [
-            row for row in effects.attempts_running if (row.run_id, row.task, row.map_index, row.number) not in ended
-        ]
+        batch.attempts_running += effects.attempts_running
         batch.attempts_ended += effects.attempts_ended
         batch.task_runs_ended += effects.task_runs_ended
 
-    def _watch_over(self, instant: float) -> None:
+    def _watch_over(self, instant: float, moved: bool) -> None:
         """See that silence and imbalance are looked at in time."""
-        due = self.board.fleet.next_review()
-        if due is not None and (self._review_at is None or due < self._review_at - 0.5):
-            self._review_at = due
-            self.timers.after(max(0.01, due - instant), ReviewDue())
-        if not self._recalling and not self.board.queue and self._lopsided():
+        if moved or self._reviewed:  # a sign of life only ever puts a review off
+            self._reviewed = False
+            due = self.board.fleet.next_review()
+            if due is not None and (self._review_at is None or due < self._review_at - 0.5):
+                self._review_at = due
+                self.timers.after(max(0.01, due - instant), ReviewDue())
+        seating = self.board.fleet.seating
+        seating.look()
+        if not self._recalling and not self.board.queue and seating.lopsided:
             self._recalling = True
             self.timers.after(RECALL_AFTER, RebalanceDue())
 
-    def _lopsided(self) -> bool:
-        loads = [seat.load for seat in self.board.fleet.seats()]
-        return bool(loads) and min(loads) < 1.0 < max(loads)
 
-
-def _token() -> UUID:
-    return UUID(bytes=os.urandom(16))
+def _tokens() -> Iterator[bytes]:
+    while True:
+        drawn = os.urandom(16 * TOKENS_AT_ONCE)
+        for start in range(0, len(drawn), 16):
+            yield drawn[start : start + 16]

@@ -12,8 +12,8 @@ from podium_coordinator.app.timers import Timers
 from podium_coordinator.app.tracing import Tracing
 from podium_coordinator.app.watch import Watchers
 from podium_coordinator.domain.records import AttemptEnded, TaskRunEnded, TaskRunRecord
-from podium_coordinator.domain.run import Effects
-from podium_coordinator.domain.states import TASK_RUN_TERMINAL, RunState
+from podium_coordinator.domain.run import TERMINAL_CODES, Effects
+from podium_coordinator.domain.states import RunState
 
 
 class Speech:
@@ -42,12 +42,12 @@ class Speech:
             link.stale(name)
         for link, name in replies.cancels:
             link.cancel(name)
-        for link, name in replies.acknowledged:
-            link.acknowledge(name)
-        for order in replies.orders:
-            to = self._board.links.get(order.attempt.agent_id)
-            if to is not None and order.live.run.attempts.get(order.index) is order.attempt:
-                to.assign(order)
+        for link, sequence in replies.committed.items():
+            link.committed(sequence)
+        for agent_id, orders in replies.orders.items():
+            to = self._board.links.get(agent_id)
+            if to is not None:
+                to.assign(orders)
         for stop in effects.stops:
             to = self._board.links.get(stop.attempt.agent_id)
             if to is not None:
@@ -65,7 +65,7 @@ class Speech:
         ended = {
             (run.run_id, index)
             for run, index in effects.changed
-            if run.graph.inputs and run.state_of(index) in TASK_RUN_TERMINAL
+            if index in run.graph.inputs and run.states[index] in TERMINAL_CODES
         }
         for run_id, index in ended:
             self._board.runs[run_id].let_go(index)
@@ -84,15 +84,17 @@ class Speech:
             live.record = replace(
                 live.record, state=ended.state, reason=ended.reason, finished_at=ended.at, counts=ended.counts
             )
-        for run_id in {run.run_id for run, _ in effects.changed}:
-            live = self._board.runs[run_id]
-            live.counts = live.run.tallied()
+        for run in {id(run): run for run, _ in effects.changed}.values():
+            self._board.runs[run.run_id].counts = run.tallied()
 
     def _tell_watchers(self, effects: Effects) -> None:
         changed: dict[UUID, set[int]] = {}
-        for run, index in effects.changed:
-            if self._watchers.watched(run.run_id):
+        for run, index in effects.changed if self._watchers.any_in_detail else ():
+            if self._watchers.watched_in_detail(run.run_id):
                 changed.setdefault(run.run_id, set()).add(index)
+        for run in {id(run): run for run, _ in effects.changed}.values():
+            if self._watchers.watched(run.run_id):
+                changed.setdefault(run.run_id, set())
         moved = [row.run_id for row in effects.runs_started]
         moved += [row.run_id for row in effects.runs_cancelling]
         moved += [row.run_id for row in effects.runs_ended]

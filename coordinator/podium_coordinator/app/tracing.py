@@ -12,14 +12,20 @@
 The ids of all these spans follow from the ids of the run, so agents name their parent without asking, and an owner that
 takes over goes on with the same trace. Spans are exported over OTLP when the standard `OTEL_...` variables say so;
 losing them loses nothing else.
+
+Which runs are traced is what OTEL_TRACES_SAMPLER says. Within them, so many task runs a second are told in detail;
+beyond that only those that are worth it: failed, tried again, or slow. The run's span says how many were left out, in
+`podium.run.task_runs_left_out`. Whether an attempt is within the bound is decided when it is assigned, so that its
+agent, too, spends nothing on one that is not.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
-from datetime import datetime
+import time
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
 from typing import Final
 
 from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
@@ -39,18 +45,40 @@ from opentelemetry.trace import (
 )
 from opentelemetry.util.types import AttributeValue
 
-from podium.telemetry import export_configured
+from podium.telemetry import attempt_span, export_configured, span_id
 from podium.version import __version__
 from podium_coordinator.app.board import Board
-from podium_coordinator.app.events import AttemptName
 from podium_coordinator.app.live import LiveRun
-from podium_coordinator.domain.ids import span_id
 from podium_coordinator.domain.records import AttemptEnded, RunEnded, RunStarted, TaskRunEnded
 from podium_coordinator.domain.run import Effects, LiveAttempt, Released
 from podium_coordinator.domain.states import RunState, TaskRunState
 
 FLUSH_LIMIT: Final = 3.0
 """Seconds that exporting the last spans may delay the end of the process."""
+
+DETAILED_PER_SECOND: Final = 1000
+SLOW: Final = timedelta(seconds=1)
+
+
+class Budget:
+    """So much a second, and no more than one second's worth at once."""
+
+    def __init__(self, per_second: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self._per_second = per_second
+        self._clock = clock
+        self._left = per_second
+        self._at = clock()
+
+    def spend(self) -> bool:
+        """Take one; return whether there was one left."""
+        if self._left < 1.0:
+            now = self._clock()
+            self._left = min(self._per_second, self._left + (now - self._at) * self._per_second)
+            self._at = now
+            if self._left < 1.0:
+                return False
+        self._left -= 1.0
+        return True
 
 
 class FixedIds(IdGenerator):
@@ -72,8 +100,10 @@ class FixedIds(IdGenerator):
 class Tracing:
     """Emits the spans of runs. With no exporter it does nothing, and runs are not traced."""
 
-    def __init__(self, exporter: SpanExporter | None) -> None:
+    def __init__(self, exporter: SpanExporter | None, budget: Budget | None = None) -> None:
+        """Export through `exporter`; `budget` bounds the task runs told in detail."""
         self.enabled = exporter is not None
+        self._budget = budget or Budget(DETAILED_PER_SECOND)
         self._ids = FixedIds()
         resource = Resource.create({"service.name": "podium-coordinator", "service.version": __version__})
         self._provider = TracerProvider(resource=resource, id_generator=self._ids, shutdown_on_exit=False)
@@ -82,28 +112,38 @@ class Tracing:
         self._tracer = self._provider.get_tracer("podium.coordinator", __version__)
 
     @classmethod
-    def from_environment(cls) -> Tracing:
-        """Export as the standard variables say."""
-        return cls(OTLPSpanExporter() if export_configured(os.environ) else None)
+    def from_environment(cls, detailed: int) -> Tracing:
+        """Export as the standard variables say, `detailed` task runs a second in detail."""
+        return cls(OTLPSpanExporter() if export_configured(os.environ) else None, Budget(detailed))
 
-    def traceparent(self, trace_id: bytes, name: AttemptName) -> str:
-        """Return the W3C trace context of an attempt; empty when runs are not traced, or this one was not sampled."""
-        if not self.enabled or not self._sampled(trace_id):
-            return ""
-        return f"00-{trace_id.hex()}-{attempt_span(name).hex()}-01"
+    def sampled(self, trace_id: bytes) -> bool:
+        """Return whether a run is traced."""
+        return self.enabled and self._sampled(trace_id)
+
+    def in_detail(self, _: LiveRun, attempt: LiveAttempt) -> bool:
+        """Return whether an attempt of a traced run is traced from its beginning, by its agent too."""
+        return attempt.number > 1 or self._budget.spend()
 
     def committed(self, board: Board, effects: Effects) -> None:
         """Tell what a batch ended."""
         if not self.enabled:
             return
         for started in effects.runs_started:
-            self._taken_up(board.runs[started.run_id], started)
+            if board.runs[started.run_id].sampled:
+                self._taken_up(board.runs[started.run_id], started)
         for row, released in zip(effects.attempts_ended, effects.released, strict=True):
-            self._attempt_ended(board, board.runs[row.run_id], row, released)
+            live = board.runs[row.run_id]
+            if not live.sampled:
+                continue
+            if released.attempt.traced or _worth_telling(row, released.attempt):
+                self._attempt_ended(board, live, row, released)
+            elif row.closes:
+                live.untold += 1
         for end in effects.task_runs_ended:
-            self._task_ended(board.runs[end.run_id], end, end.at, end.at)
+            self._task_run_ended(board.runs[end.run_id], end)
         for run_ended in effects.runs_ended:
-            self._run_ended(board.runs[run_ended.run_id], run_ended)
+            if board.runs[run_ended.run_id].sampled:
+                self._run_ended(board.runs[run_ended.run_id], run_ended)
 
     async def close(self) -> None:
         """Export what is left, within `FLUSH_LIMIT`."""
@@ -125,14 +165,21 @@ class Tracing:
             "podium.workflow.name": live.record.workflow,
             "podium.workflow.version": live.record.version,
             "podium.run.state": ended.state.value,
+            "podium.run.task_runs_left_out": live.untold,
         }
         bad = ended.reason or "A task failed." if ended.state is RunState.FAILED else ""
         name = f"run {live.record.workflow}"
         self._emit(live, name, None, run_span(live), live.record.created_at, ended.at, attributes, bad)
 
+    def _task_run_ended(self, live: LiveRun, end: TaskRunEnded) -> None:
+        if live.sampled and (end.failure is not None or self._budget.spend()):
+            self._task_ended(live, end, end.at, end.at)
+        elif live.sampled:
+            live.untold += 1
+
     def _attempt_ended(self, board: Board, live: LiveRun, row: AttemptEnded, released: Released) -> None:
         attempt = released.attempt
-        name = AttemptName(row.run_id, row.task, row.map_index, row.number, row.token)
+        span = attempt_span(row.run_id.bytes, row.task, row.map_index, row.number)
         first, ready = live.ready_at.get(released.index, (attempt.assigned_at, attempt.assigned_at))
         task, number = task_span(live, row.task, row.map_index), f"{row.task}/{row.map_index}/{row.number}"
         self._emit(live, "wait for capacity", task, _ids(live, "capacity", number), ready, attempt.assigned_at, {})
@@ -141,7 +188,7 @@ class Tracing:
             live,
             "attempt",
             task,
-            attempt_span(name),
+            span,
             attempt.assigned_at,
             row.at,
             self._about(board, row, attempt),
@@ -149,9 +196,7 @@ class Tracing:
         )
         if row.started_at is not None:
             begun = max(row.started_at, attempt.assigned_at)
-            self._emit(
-                live, "dispatch", attempt_span(name), _ids(live, "dispatch", number), attempt.assigned_at, begun, {}
-            )
+            self._emit(live, "dispatch", span, _ids(live, "dispatch", number), attempt.assigned_at, begun, {})
         if row.closes:
             self._task_ended(live, row, first, row.at)
         elif row.retry_at is not None and row.retry_at > row.at:
@@ -222,9 +267,9 @@ def task_span(live: LiveRun, task: int, map_index: int) -> bytes:
     return _ids(live, "task", f"{task}/{map_index}")
 
 
-def attempt_span(name: AttemptName) -> bytes:
-    """Return the 8 bytes that name an attempt's span."""
-    return span_id(name.run_id.bytes, b"attempt", f"{name.task}/{name.map_index}/{name.number}".encode())
+def _worth_telling(row: AttemptEnded, attempt: LiveAttempt) -> bool:
+    """Whether an attempt is told however many are: it failed, was not the first, or took long."""
+    return row.failure is not None or row.number > 1 or row.at - attempt.assigned_at > SLOW
 
 
 def _ids(live: LiveRun, *parts: str) -> bytes:

@@ -118,9 +118,18 @@ class Watchers:
         self._by_run.setdefault(run.run_id, set()).add(subscription)
         return subscription
 
+    @property
+    def any_in_detail(self) -> bool:
+        """Whether anybody watches the task runs of any run."""
+        return any(not each.run_only for subscriptions in self._by_run.values() for each in subscriptions)
+
     def watched(self, run_id: UUID) -> bool:
         """Whether anybody watches a run."""
         return run_id in self._by_run
+
+    def watched_in_detail(self, run_id: UUID) -> bool:
+        """Whether anybody watches a run's task runs."""
+        return any(not each.run_only for each in self._by_run.get(run_id, ()))
 
     def tell(self, run: RunRecord, counts: dict[TaskRunState, int], changed: list[TaskRunRecord]) -> None:
         """Tell a run's watchers what was committed."""

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
-from podium_coordinator.domain.placement import Seat
 from podium_coordinator.domain.records import AgentRecord
+from podium_coordinator.domain.seating import Seat, Seating
 from podium_coordinator.domain.states import AgentState
 
 BRAKE_TERMS = 5
@@ -54,11 +54,8 @@ class Fleet:
 
     terms: Terms = field(default_factory=Terms)
     agents: dict[UUID, Agent] = field(default_factory=dict)
+    seating: Seating = field(default_factory=Seating)
     reviewed_at: float = -math.inf
-
-    def seats(self) -> list[Seat]:
-        """Return where tasks may be placed now."""
-        return [agent.seat for agent in self.agents.values() if agent.seat.open]
 
     def expect(self, agent_id: UUID, name: str, now: float) -> Agent:
         """Return the agent, which holds attempts from before a takeover if it was not known."""
@@ -66,13 +63,14 @@ class Fleet:
         if known is None:
             seat = Seat(agent_id, name, 0, 0, open=False)
             known = self.agents[agent_id] = Agent(seat, AgentState.DISCONNECTED, now)
+            self.seating.add(seat)
         return known
 
     def connect(self, agent: Agent, now: float) -> int:
         """Begin a session; return its number. The one before it is void."""
         agent.session += 1
         agent.state, agent.last_heard, agent.draining = AgentState.CONNECTED, now, False
-        agent.seat.open = True
+        _set_open(agent.seat, True)
         return agent.session
 
     def hear(self, agent: Agent, now: float) -> bool:
@@ -81,16 +79,17 @@ class Fleet:
         if agent.state is AgentState.CONNECTED:
             return False
         agent.state = AgentState.CONNECTED
-        agent.seat.open = not agent.draining
+        _set_open(agent.seat, not agent.draining)
         return True
 
     def drain(self, agent: Agent) -> None:
         """Give the agent nothing new."""
-        agent.draining, agent.seat.open = True, False
+        agent.draining = True
+        _set_open(agent.seat, False)
 
     def disconnect(self, agent: Agent) -> None:
         """Note that the agent's session ended."""
-        agent.seat.open = False
+        _set_open(agent.seat, False)
         if agent.state is AgentState.CONNECTED:
             agent.state = AgentState.DISCONNECTED
 
@@ -144,3 +143,8 @@ class Fleet:
 
     def _lost_at(self, agent: Agent, braked: bool) -> float:
         return agent.last_heard + self.terms.lost_after * (BRAKE_TERMS if braked else 1)
+
+
+def _set_open(seat: Seat, opened: bool) -> None:
+    seat.open = opened
+    seat.note()

@@ -24,6 +24,7 @@ from podium.model.spec import (
 )
 
 RULES = tuple(TriggerRule)
+ALWAYS = TriggerRule.ALWAYS
 T = TypeVar("T")
 
 
@@ -48,7 +49,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """A compiled workflow of `size` tasks."""
+    """A compiled workflow of `size` tasks; `roots` start, or not, without waiting for any end."""
 
     name: str
     keys: tuple[str, ...]
@@ -61,10 +62,12 @@ class Graph:
     class_of: array[int]
     terms: tuple[Terms, ...]
     terms_of: array[int]
+    starts_limited: bool
     actions: tuple[str, ...]
     action_of: array[int]
     inputs: dict[int, tuple[int, ...]]
     consumers: array[int]
+    roots: array[int]
     run_timeout: float | None
 
     @property
@@ -110,10 +113,12 @@ def compile_graph(spec: WorkflowSpec) -> Graph:
         class_of=class_of,
         terms=terms,
         terms_of=terms_of,
+        starts_limited=any(each.start_timeout is not None for each in terms),
         actions=actions,
         action_of=action_of,
         inputs=inputs,
         consumers=_consumers(len(tasks), inputs),
+        roots=array("i", (i for i, task in enumerate(tasks) if not task.upstream or task.trigger_rule is ALWAYS)),
         run_timeout=spec.run_timeout,
     )
 

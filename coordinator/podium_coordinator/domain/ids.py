@@ -23,8 +23,3 @@ def fraction(*parts: bytes) -> float:
     """Return a number in [0, 1) that depends on the parts alone: repeatable randomness for jitter."""
     digest = hashlib.blake2b(b"\0".join(parts), digest_size=8).digest()
     return (int.from_bytes(digest, "big") >> 11) / 2**53
-
-
-def span_id(*parts: bytes) -> bytes:
-    """Return the 8 bytes that name a span, the same wherever and whenever they are computed."""
-    return hashlib.blake2b(b"\0".join(parts), digest_size=8).digest()

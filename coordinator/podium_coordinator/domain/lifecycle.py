@@ -17,6 +17,7 @@ from enum import Enum, auto
 from uuid import UUID
 
 from podium.model.rules import Verdict, judge
+from podium.model.spec import TriggerRule
 from podium_coordinator.domain.ids import fraction
 from podium_coordinator.domain.records import (
     AttemptBorn,
@@ -28,9 +29,11 @@ from podium_coordinator.domain.records import (
     RunStarted,
     TaskRunEnded,
 )
+from podium_coordinator.domain.graph import RULES
 from podium_coordinator.domain.retry import LONGEST_WAIT, Tries, charge, next_delay
 from podium_coordinator.domain.run import (
     CODES,
+    PENDING,
     STATES,
     TERMINAL_CODES,
     Effects,
@@ -74,6 +77,11 @@ RUN_TRANSITIONS: dict[RunState, frozenset[RunState]] = {
 
 BAD = frozenset({T.FAILED, T.UPSTREAM_FAILED, T.UNKNOWN})
 
+ALL_SUCCESS = RULES.index(TriggerRule.ALL_SUCCESS)
+
+_REACHED = tuple(frozenset(CODES[after] for after in TASK_RUN_TRANSITIONS.get(state, ())) for state in STATES)
+"""TASK_RUN_TRANSITIONS by code."""
+
 
 class IllegalTransitionError(Exception):
     """A fault of ours: no row of a table above allows the step."""
@@ -86,17 +94,17 @@ class Answer(Enum):
     STALE = auto()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Speaker:
     """Who reports about which attempt of a task run."""
 
     index: int
     number: int
-    token: UUID
+    token: bytes
     agent_id: UUID
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Finish:
     """How an attempt ended, in its agent's words. `retry_after` in seconds, None to leave the wait to the policy."""
 
@@ -123,15 +131,17 @@ def start(run: Run, now: datetime, effects: Effects) -> None:
 
 
 def _judge_roots(run: Run, now: datetime, effects: Effects) -> None:
-    for index, parents in enumerate(run.graph.parents):
-        if parents == 0 or run.graph.rule(index) is run.graph.rule(index).ALWAYS:
+    for index in run.graph.roots:
+        if run.graph.parents[index] == 0:
+            ready(run, index, effects)
+        else:
             apply_verdict(run, index, judge(run.graph.rule(index), run.tally(index)), now, effects)
 
 
 # An attempt's life.
 
 
-def assign(run: Run, index: int, token: UUID, agent_id: UUID, now: datetime, effects: Effects) -> LiveAttempt:
+def assign(run: Run, index: int, token: bytes, agent_id: UUID, now: datetime, effects: Effects) -> LiveAttempt:
     """Give a scheduled task run's next attempt to an agent."""
     if run.state is not R.RUNNING:
         raise IllegalTransitionError(f"Run {run.run_id} is {run.state}; it starts nothing.")
@@ -360,14 +370,18 @@ def _tell_children(run: Run, index: int, now: datetime, effects: Effects) -> lis
     ended = run.state_of(index)
     if run.state is R.CANCELLING or ended is T.CANCELLED:
         return []
-    counts = column(run, ended)
+    counts, graph = column(run, ended), run.graph
     fallen = []
-    for child in run.graph.children_of(run.task_of(index)):
+    for child in graph.children_of(run.task_of(index)):
         counts[child] += 1
-        if STATES[run.states[child]] is T.PENDING:
-            verdict = judge(run.graph.rule(child), run.tally(child))
-            if apply_verdict(run, child, verdict, now, effects):
-                fallen.append(child)
+        if run.states[child] != PENDING:
+            continue
+        if ended is T.SUCCEEDED and graph.rules[child] == ALL_SUCCESS:
+            # By far the most frequent case, judged here: any other end among its upstreams would have ended it.
+            if counts[child] == graph.parents[child]:
+                ready(run, child, effects)
+        elif apply_verdict(run, child, judge(graph.rule(child), run.tally(child)), now, effects):
+            fallen.append(child)
     return fallen
 
 
@@ -405,7 +419,7 @@ def ready(run: Run, index: int, effects: Effects) -> None:
     """Let a task run wait for capacity."""
     _move(run, index, T.SCHEDULED, effects)
     effects.ready.append((run, index))
-    limit = run.graph.terms_for(run.task_of(index)).start_timeout
+    limit = run.graph.terms_for(run.task_of(index)).start_timeout if run.graph.starts_limited else None
     if limit is not None:
         effects.start_timers.append(StartTimer(run.run_id, index, run.numbers[index], limit))
 
@@ -438,10 +452,9 @@ def _end_run(run: Run, state: RunState, now: datetime, effects: Effects) -> None
 
 
 def _move(run: Run, index: int, state: TaskRunState, effects: Effects) -> None:
-    before = run.states[index]
-    if state not in TASK_RUN_TRANSITIONS.get(STATES[before], ()):
+    before, code = run.states[index], CODES[state]
+    if code not in _REACHED[before]:
         raise IllegalTransitionError(f"Task run {index} of {run.run_id} goes not from {STATES[before]} to {state}.")
-    code = CODES[state]
     run.states[index] = code
     run.counts[before] -= 1
     run.counts[code] += 1

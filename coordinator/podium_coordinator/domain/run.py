@@ -28,6 +28,7 @@ from podium_coordinator.domain.states import TASK_RUN_TERMINAL, AttemptState, Ru
 STATES = tuple(TaskRunState)
 CODES = {state: code for code, state in enumerate(STATES)}
 TERMINAL_CODES = frozenset(CODES[state] for state in TASK_RUN_TERMINAL)
+PENDING, SCHEDULED = CODES[TaskRunState.PENDING], CODES[TaskRunState.SCHEDULED]
 
 
 @dataclass(slots=True)
@@ -35,11 +36,17 @@ class LiveAttempt:
     """An attempt that has not ended. At most one per task run."""
 
     number: int
-    token: UUID
+    token: bytes
     agent_id: UUID
     assigned_at: datetime
     state: AttemptState = AttemptState.ASSIGNED
     started_at: datetime | None = None
+    delivered: bool = field(default=False, compare=False)
+    """Whether the agent is known to hold it, or to have held it."""
+    recalled: bool = field(default=False, compare=False)
+    """Whether the agent was asked to give it back."""
+    traced: bool = field(default=False, compare=False)
+    """Whether the agent was told to trace it."""
 
 
 @dataclass(slots=True)
@@ -144,7 +151,7 @@ class StopAttempt:
     attempt: LiveAttempt
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Released:
     """An attempt no longer holds its agent."""
 

@@ -2,12 +2,16 @@
 
 What the loop says to an agent gathers in the session's outbox and leaves as one message as soon as the stream takes
 one: batches grow by themselves when the stream is slower than the loop. What an agent may hold bounds the outbox.
+
+An agent does not confirm orders one by one: it says which message it heard last. So the session remembers, for each
+message that ordered something, what that was, until the agent has heard it; what an agent may hold bounds this, too.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
 from uuid import UUID
 
@@ -20,6 +24,7 @@ from podium.v1 import session_pb2, session_pb2_grpc
 from podium.version import __version__
 from podium_coordinator.app.events import AttemptName, LinkClosed, Order
 from podium_coordinator.app.shard import Shard
+from podium_coordinator.domain.run import LiveAttempt
 from podium_coordinator.rpc import dispatch
 from podium_coordinator.structured_logs import Event
 
@@ -56,8 +61,10 @@ class Session:
         self.heard = 0
         self._heartbeat = heartbeat
         self._sequence = 0
+        self._committed = 0
         self._outbox = session_pb2.ConnectResponse()
         self._orders: list[Order] = []
+        self._unheard: deque[tuple[int, list[LiveAttempt]]] = deque()
         self._news = asyncio.Event()
         self.ended: PodiumError | None = None
 
@@ -70,15 +77,22 @@ class Session:
         )
         self._news.set()
 
-    def assign(self, order: Order) -> None:
-        """Order an attempt."""
-        self._orders.append(order)
+    def assign(self, orders: Sequence[Order]) -> None:
+        """Order attempts."""
+        self._orders += orders
         self._news.set()
 
-    def acknowledge(self, name: AttemptName) -> None:
-        """Let the agent forget a finished attempt."""
-        self._outbox.acknowledged.append(dispatch.reference(name))
+    def committed(self, sequence: int) -> None:
+        """Let the agent forget the ends it told up to that message."""
+        self._committed = sequence
         self._news.set()
+
+    def delivered(self, heard: int) -> list[LiveAttempt]:
+        """Return the attempts that the agent has heard of since the last call."""
+        attempts: list[LiveAttempt] = []
+        while self._unheard and self._unheard[0][0] <= heard:
+            attempts += self._unheard.popleft()[1]
+        return attempts
 
     def cancel(self, name: AttemptName) -> None:
         """Stop an attempt."""
@@ -117,17 +131,23 @@ class Session:
 
     def _take(self) -> session_pb2.ConnectResponse:
         message, self._outbox = self._outbox, session_pb2.ConnectResponse()
-        size, count = 0, 0
-        for order in self._orders:
-            assignment = dispatch.assignment(order)
-            message.assignments.append(assignment)
-            size, count = size + assignment.ByteSize(), count + 1
+        self._sequence += 1
+        message.sequence, message.heard, message.committed = self._sequence, self.heard, self._committed
+        if self._orders:
+            orders = self._next_orders()
+            message.assignments.extend(dispatch.assignments(orders))
+            self._unheard.append((self._sequence, [order.attempt for order in orders]))
+        return message
+
+    def _next_orders(self) -> list[Order]:
+        """Take as many orders as one message may have."""
+        size = 0
+        for count, order in enumerate(self._orders, 1):
+            size += dispatch.weight(order)
             if size >= LARGEST_BATCH:
                 break
-        del self._orders[:count]
-        self._sequence += 1
-        message.sequence, message.heard = self._sequence, self.heard
-        return message
+        orders, self._orders = self._orders[:count], self._orders[count:]
+        return orders
 
 
 class AgentSessions(session_pb2_grpc.AgentSessionServiceServicer):
@@ -191,7 +211,7 @@ async def _listen(shard: Shard, session: Session, agent_id: UUID, requests: Requ
     try:
         async for request in requests:
             session.heard = request.sequence
-            shard.tell(dispatch.report(session, agent_id, request))
+            shard.tell(dispatch.report(session, agent_id, request, session.delivered(request.heard)))
     except PodiumError as error:
         session.close(error)
     except ValueError as error:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _NULL: Final = struct.pack(">i", -1)
+_UUID_LENGTH: Final = struct.pack(">i", 16)
 _LENGTH: Final = struct.Struct(">i")
 _TIME: Final = struct.Struct(">iq")
 _SWAP: Final = array("i", [1]).tobytes()[0] == 1
@@ -52,8 +53,13 @@ class Uuids(Column):
     @classmethod
     def of(cls, values: Iterable[UUID]) -> Column:
         """Pack the values."""
-        parts = [value.bytes for value in values]
-        return cls._pack(len(parts), b"".join([b"\0\0\0\x10" + part for part in parts]))
+        return cls.of_bytes([value.bytes for value in values])
+
+    @classmethod
+    def of_bytes(cls, values: Sequence[bytes]) -> Column:
+        """Pack values of 16 bytes each."""
+        body = _UUID_LENGTH + _UUID_LENGTH.join(values) if values else b""
+        return cls._pack(len(values), body)
 
 
 class Ints(Column):

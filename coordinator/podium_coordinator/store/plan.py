@@ -82,7 +82,7 @@ def _names(attempts: Attempts) -> dict[str, object]:
         "task": Ints.of([attempt.task for attempt in attempts]),
         "map_index": Ints.of([attempt.map_index for attempt in attempts]),
         "number": Ints.of([attempt.number for attempt in attempts]),
-        "token": Uuids.of([attempt.token for attempt in attempts]),
+        "token": Uuids.of_bytes([attempt.token for attempt in attempts]),
         "at": Times.of([attempt.at for attempt in attempts]),
     }
 

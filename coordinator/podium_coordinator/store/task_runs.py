@@ -87,7 +87,8 @@ COUNT_TASK_RUNS: Final[LiteralString] = f"{_KNOWN} SELECT k.state, count(*) FROM
 
 LIST_ATTEMPTS: Final[LiteralString] = """
     SELECT
-        a.task, a.map_index, a.number, a.token, a.agent_id, coalesce(g.name, '') AS agent, a.state, a.assigned_at,
+        a.task, a.map_index, a.number, uuid_send(a.token) AS token, a.agent_id, coalesce(g.name, '') AS agent, a.state,
+        a.assigned_at,
         a.started_at, a.finished_at, a.failure, a.closes, a.retry_at, a.log_bytes
     FROM attempt AS a LEFT JOIN agent AS g USING (agent_id)
     WHERE a.run_id = %(run_id)s
@@ -210,7 +211,7 @@ def _attempt(
     task: int,
     map_index: int,
     number: int,
-    token: UUID,
+    token: bytes,
     agent_id: UUID,
     agent: str,
     state: str,

@@ -9,9 +9,9 @@ from uuid import UUID
 from podium.model.spec import Binding, PythonAction, Resources, RetryPolicy, TaskSpec, TriggerRule, WorkflowSpec
 from podium_coordinator.domain.graph import SchedulingClass, compile_graph
 from podium_coordinator.domain.lifecycle import Answer, Finish, Speaker, assign, report_finished, report_started, start
-from podium_coordinator.domain.placement import Seat
 from podium_coordinator.domain.records import AttemptBorn, AttemptEnded, AttemptRecord, Failure, RunRecord
 from podium_coordinator.domain.run import Effects, LiveAttempt, Run, new_run
+from podium_coordinator.domain.seating import Seat
 from podium_coordinator.domain.states import AttemptState, FailureKind, RunState, TaskRunState
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -27,9 +27,9 @@ def later(seconds: float) -> datetime:
     return NOW + timedelta(seconds=seconds)
 
 
-def token(number: int) -> UUID:
+def token(number: int) -> bytes:
     """Return the token that `given_to` uses for an attempt of that number."""
-    return UUID(int=0x70 + number)
+    return (0x70 + number).to_bytes(16, "big")
 
 
 def a_task(

@@ -7,6 +7,7 @@ from uuid import UUID
 import pytest
 
 from podium_coordinator.domain.fleet import BRAKE_TERMS, Agent, Fleet, Terms
+from podium_coordinator.domain.seating import Seat
 from podium_coordinator.domain.states import AgentState
 from tests.unit.domain.builders import RUN_ID, needs
 
@@ -57,12 +58,16 @@ def review_whenever_due(fleet: Fleet, until: float) -> list[tuple[float, list[st
     raise AssertionError("the fleet asks for reviews without end")
 
 
+def open_seats(fleet: Fleet) -> list[Seat]:
+    return [agent.seat for agent in fleet.agents.values() if agent.seat.open]
+
+
 def test_an_agent_that_connects_is_in_session_and_can_be_given_work() -> None:
     fleet = a_fleet()
     agent = fleet.expect(UUID(int=1), "agent-1", 5.0)
-    assert (agent.state, agent.session, fleet.seats()) == (DISCONNECTED, 0, [])
+    assert (agent.state, agent.session, open_seats(fleet)) == (DISCONNECTED, 0, [])
     assert fleet.connect(agent, 6.0) == 1
-    assert (agent.state, agent.last_heard, fleet.seats()) == (CONNECTED, 6.0, [agent.seat])
+    assert (agent.state, agent.last_heard, open_seats(fleet)) == (CONNECTED, 6.0, [agent.seat])
 
 
 def test_an_agent_that_is_known_is_expected_only_once() -> None:
@@ -85,7 +90,7 @@ def test_a_silent_agent_is_disconnected_after_its_term_and_not_before() -> None:
     assert fleet.review(9.999) == []
     (changed,) = fleet.review(10.0)
     assert (changed.seat.name, standing(fleet)) == ("agent-0", [DISCONNECTED, CONNECTED, CONNECTED])
-    assert changed.seat not in fleet.seats()
+    assert changed.seat not in open_seats(fleet)
     assert fleet.review(10.1) == []
 
 
@@ -112,7 +117,7 @@ def test_a_sign_of_life_brings_a_silent_agent_back() -> None:
     fleet.review(15.0)
     agent = fleet.agents[UUID(int=0xA0)]
     assert fleet.hear(agent, 16.0)
-    assert (agent.state, agent.seat in fleet.seats()) == (CONNECTED, True)
+    assert (agent.state, agent.seat in open_seats(fleet)) == (CONNECTED, True)
     assert not fleet.hear(agent, 17.0)
     assert agent.last_heard == 17.0
 
@@ -121,7 +126,7 @@ def test_an_agent_whose_session_ended_is_disconnected_at_once_and_lost_after_its
     fleet = a_fleet(3)
     agent = fleet.agents[UUID(int=0xA0)]
     fleet.disconnect(agent)
-    assert (agent.state, agent.seat in fleet.seats()) == (DISCONNECTED, False)
+    assert (agent.state, agent.seat in open_seats(fleet)) == (DISCONNECTED, False)
     hear_all_but(fleet, 1, 29.0)
     assert fleet.review(29.0) == []
     assert fleet.review(30.0) == [agent]
@@ -141,7 +146,7 @@ def test_a_lost_agent_may_connect_again() -> None:
     hear_all_but(fleet, 1, 30.0)
     (agent,) = fleet.review(30.0)
     fleet.connect(agent, 31.0)
-    assert (agent.state, agent.last_heard, agent.seat in fleet.seats()) == (CONNECTED, 31.0, True)
+    assert (agent.state, agent.last_heard, agent.seat in open_seats(fleet)) == (CONNECTED, 31.0, True)
 
 
 def test_a_draining_agent_is_given_nothing_until_it_connects_anew() -> None:
@@ -149,13 +154,13 @@ def test_a_draining_agent_is_given_nothing_until_it_connects_anew() -> None:
     agent = fleet.agents[UUID(int=0xA0)]
     fleet.drain(agent)
     fleet.hear(agent, 1.0)
-    assert (agent.state, agent.draining, agent.seat in fleet.seats()) == (CONNECTED, True, False)
+    assert (agent.state, agent.draining, agent.seat in open_seats(fleet)) == (CONNECTED, True, False)
     hear_all_but(fleet, 1, 11.0)
     fleet.review(11.0)
     fleet.hear(agent, 12.0)
-    assert (agent.state, agent.seat in fleet.seats()) == (CONNECTED, False)
+    assert (agent.state, agent.seat in open_seats(fleet)) == (CONNECTED, False)
     fleet.connect(agent, 13.0)
-    assert (agent.draining, agent.seat in fleet.seats()) == (False, True)
+    assert (agent.draining, agent.seat in open_seats(fleet)) == (False, True)
 
 
 def test_agents_from_before_a_takeover_have_a_full_term_from_then_on() -> None:

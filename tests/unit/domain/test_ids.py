@@ -5,7 +5,7 @@ from uuid import RFC_4122
 from hypothesis import given
 from hypothesis import strategies as st
 
-from podium_coordinator.domain.ids import RANDOM_BITS, fraction, span_id, uuid7
+from podium_coordinator.domain.ids import RANDOM_BITS, fraction, uuid7
 
 instants = st.integers(0, 2**48 - 1)
 draws = st.integers(0, 2**RANDOM_BITS - 1)
@@ -34,9 +34,3 @@ def test_a_fraction_is_repeatable_and_below_one(parts: list[bytes]) -> None:
 def test_fractions_are_spread_evenly() -> None:
     drawn = [fraction(number.to_bytes(4, "big")) for number in range(1000)]
     assert all(abs(sum(a <= value < a + 0.1 for value in drawn) - 100) < 40 for a in (0, 0.3, 0.6, 0.9))
-
-
-def test_a_span_id_is_eight_bytes_and_names_its_parts() -> None:
-    named = {span_id(b"run", number.to_bytes(4, "big")) for number in range(100)}
-    assert len(named) == 100
-    assert {len(name) for name in named} == {8}

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from podium.model.spec import Resources, TaskSpec
 from podium_coordinator.domain.graph import SchedulingClass
 from podium_coordinator.domain.lifecycle import assign, cancel
-from podium_coordinator.domain.placement import MOST_LIVE_ATTEMPTS, Placement, ReadyQueue, Seat, Window, place
+from podium_coordinator.domain.placement import Placement, ReadyQueue, Window, place
 from podium_coordinator.domain.run import Effects, Run
+from podium_coordinator.domain.seating import MOST_LIVE_ATTEMPTS, Seat, Seating
 from tests.unit.domain.builders import NOW, RUN_ID, a_run, a_seat, a_task, needs, token
 
 ENOUGH = 1_000
@@ -54,7 +55,7 @@ def made_true(placement: Placement) -> Placement:
 
 
 def placed(queue: ReadyQueue, seats: Iterable[Seat], window: Window = ALONE, most: int = ENOUGH) -> list[Placement]:
-    return [made_true(placement) for placement in place(queue, seats, window, most)]
+    return [made_true(placement) for placement in place(queue, Seating(seats), window, most)]
 
 
 def release_all(seats: Iterable[Seat]) -> None:

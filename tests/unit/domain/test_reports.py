@@ -53,7 +53,7 @@ REPORTS: dict[str, Report] = {
     "returned": lambda run, speaker, effects: report_returned(run, speaker, NOW, effects),
 }
 CHANGES: dict[str, Callable[[Speaker], Speaker]] = {
-    "token": lambda speaker: replace(speaker, token=UUID(int=0xBAD)),
+    "token": lambda speaker: replace(speaker, token=bytes(16)),
     "agent": lambda speaker: replace(speaker, agent_id=OTHER_AGENT),
     "earlier number": lambda speaker: replace(speaker, number=speaker.number - 1),
     "later number": lambda speaker: replace(speaker, number=speaker.number + 1),

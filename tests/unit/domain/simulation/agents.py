@@ -23,7 +23,7 @@ class Name:
     run_id: UUID
     index: int
     number: int
-    token: UUID
+    token: bytes
 
 
 class Word(Enum):
@@ -77,7 +77,7 @@ class SimulatedAgent:
     memory_bytes: int
     labels: frozenset[tuple[str, str]]
     connected: bool = False
-    held: dict[UUID, Held] = field(default_factory=dict)
+    held: dict[bytes, Held] = field(default_factory=dict)
     inbox: list[tuple[Word, Name]] = field(default_factory=list)
     outbox: list[Report] = field(default_factory=list)
 

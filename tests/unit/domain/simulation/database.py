@@ -53,7 +53,7 @@ class Database:
         self.runs: dict[UUID, RunRecord] = {}
         self.attempts: dict[tuple[UUID, int, int], AttemptRecord] = {}
         self.ended: dict[tuple[UUID, int], TaskRunEnded] = {}
-        self.tokens: set[UUID] = set()
+        self.tokens: set[bytes] = set()
 
     def take_over(self) -> int:
         self.epoch += 1

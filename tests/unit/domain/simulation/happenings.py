@@ -169,7 +169,7 @@ def a_forged_report_arrives(world: World, chance: Chance) -> None:
     report = Report(row.agent_id, said, name, world.now, finish)
     forged = [
         replace(report, agent_id=chance.uuid()),
-        replace(report, name=replace(name, token=chance.uuid())),
+        replace(report, name=replace(name, token=chance.uuid().bytes)),
         replace(report, name=replace(name, number=name.number + chance.pick([-1, 1]))),
         replace(report, name=replace(name, index=task + chance.pick([-1, 1, 100]))),
     ]
@@ -191,7 +191,7 @@ def the_impossible_is_asked(world: World, chance: Chance) -> None:
     run, index = chance.pick(candidates)
     before, effects = seen(run), Effects()
     try:
-        lifecycle.assign(run, index, chance.uuid(), world.agents[0].agent_id, world.now, effects)
+        lifecycle.assign(run, index, chance.uuid().bytes, world.agents[0].agent_id, world.now, effects)
     except IllegalTransitionError:
         demand((before, effects) == (seen(run), Effects()), "a refused order left traces")
     else:

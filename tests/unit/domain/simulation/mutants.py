@@ -15,7 +15,7 @@ from types import FunctionType
 from typing import Protocol
 
 from podium.model import rules
-from podium_coordinator.domain import fleet, lifecycle, placement, reload, retry
+from podium_coordinator.domain import fleet, lifecycle, placement, reload, retry, seating
 
 PATCHED = ("podium_coordinator.domain.", "podium.model.", "tests.unit.domain.simulation.")
 
@@ -85,7 +85,7 @@ MUTANTS = [
     # Books.
     without(L.assign, "run.numbers[index] += 1", "attempts not numbered", "run.numbers[index] = 1"),
     without(L._tell_children, "counts[child] += 1", "upstream ends not counted", "pass"),
-    without(L._tell_children, "if STATES[run.states[child]] is T.PENDING:", "children judged twice", "if True:"),
+    without(L._tell_children, "if run.states[child] != PENDING:", "children judged twice", "if False:"),
     without(L._settle, "run.unended -= 1", "ends not counted", "pass"),
     without(L._settle, "run.doomed = True", "decisive failure forgotten", "pass"),
     without(L._settle, " and run.graph.decisive[run.task_of(index)]", "any failure decisive"),
@@ -149,20 +149,22 @@ MUTANTS = [
     without(reload.reload, "_cancel_rest(run)", "cancel forgotten by a new owner", "pass"),
     without(reload.reload, "run.state, run.outcome, run.reason = ", "reason forgotten", "run.state, run.outcome, _ = "),
     # Placement and agents.
-    without(P.Seat.room, "self.cpu_used + needs.cpu_millis <= self.cpu_millis * window", "cpu overcommitted", "True"),
+    without(seating.Seat.room, "self.cpu_used + needs.cpu_millis <= self.cpu_millis * window", "cpu overcommitted", "True"),
     without(
         P.Seat.room,
         "self.memory_used + needs.memory_bytes <= self.memory_bytes * window",
         "memory overcommitted",
         "True",
     ),
-    without(P.Seat.could_ever_fit, "self.labels.issuperset(needs.agent_labels)", "labels ignored", "True"),
-    without(P.Seat.release, "self.cpu_used -= needs.cpu_millis", "cpu leaks", "pass"),
+    without(seating.Seat.could_ever_fit, "self.labels.issuperset(needs.agent_labels)", "labels ignored", "True"),
+    without(seating.Seat.release, "self.cpu_used -= needs.cpu_millis", "cpu leaks", "pass"),
     without(
-        P.ReadyQueue.first, "run.state_of(waiting[0]) is TaskRunState.SCHEDULED", "stale queue entry placed", "True"
+        P.ReadyQueue.first, "run.states[waiting[0]] == SCHEDULED", "stale queue entry placed", "True"
     ),
     without(P.ReadyQueue.pop, "turns[run_id] = (run, waiting)", "rest of a run dropped", "pass"),
-    without(P.place, "if seat.open", "closed agent given work", "if True"),
+    without(seating.Seating.best, "seat.open", "closed agent given work", "True"),
+    without(seating.Seat.release, "self.note()", "room that came free forgotten", "pass"),
+    without(L._tell_children, "if counts[child] == graph.parents[child]:", "started before all succeeded", "if True:"),
     without(fleet.Fleet._lost_at, "self.terms.lost_after", "lost too early", "self.terms.disconnected_after"),
     without(fleet.Fleet.hear, "agent.last_heard = now", "deaf to heartbeats", "pass"),
     without(fleet.Fleet._deadline, "held_back = braked and", "reviews without end", "held_back = False and"),

@@ -106,12 +106,12 @@ class Owner:
 
     def fill(self, now: datetime, most: int, chance: Chance) -> None:
         """Give ready task runs to agents; the orders go out after the commit."""
-        for placement in place(self.queue, [agent.seat for agent in self.fleet.agents.values()], window, most):
+        for placement in place(self.queue, self.fleet.seating, window, most):
             run, index, seat = placement.run, placement.index, placement.seat
             needs = run.graph.scheduling_class(index)
             demand(run is self.runs.get(run.run_id), "a run that is not under way was placed")
             demand(seat.open and seat.labels.issuperset(needs.agent_labels), "an agent was given what it must not have")
-            attempt = assign(run, index, chance.uuid(), seat.agent_id, now, self.effects)
+            attempt = assign(run, index, chance.uuid().bytes, seat.agent_id, now, self.effects)
             seat.take(run.run_id, index, needs)
             cpu, memory = seat.cpu_millis * window(run, index), seat.memory_bytes * window(run, index)
             fits = (not needs.cpu_millis or seat.cpu_used <= cpu) and (

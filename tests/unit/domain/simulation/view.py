@@ -34,12 +34,12 @@ class Current:
     """The attempt of a task run that has not ended."""
 
     number: int
-    token: UUID
+    token: bytes
     agent_id: UUID
     running: bool
 
     @property
-    def named(self) -> tuple[int, UUID, UUID]:
+    def named(self) -> tuple[int, bytes, UUID]:
         return self.number, self.token, self.agent_id
 
 
