@@ -100,6 +100,7 @@ def place(queue: ReadyQueue, seating: Seating, window: Window, most: int) -> Ite
     Least loaded agents first, of equally loaded ones that with the fewest attempts. A class nothing has room for is
     passed over: smaller tasks behind it may go. Classes of one priority take turns at going first, call by call.
     """
+    seating.look()
     for needs in queue.classes():
         if most <= 0:
             return

@@ -88,15 +88,28 @@ class Seat:
         """The larger of the parts of cpu and memory in use; above 1 while attempts queue at the agent."""
         cpu = self.cpu_used / self.cpu_millis if self.cpu_millis else 0.0
         memory = self.memory_used / self.memory_bytes if self.memory_bytes else 0.0
-        return max(cpu, memory)
+        return cpu if cpu > memory else memory
 
 
 @dataclass(slots=True)
 class Bench:
     """Candidates for one kind of task, the least loaded at the top; `read` tells how far it has read the log."""
 
+    needs: SchedulingClass
+    window: float
     heap: list[tuple[float, int, int, int, Seat]]
     read: int
+
+    def top(self) -> Seat | None:
+        """Return the first open seat with room, left at the top."""
+        heap = self.heap
+        while heap:
+            _, _, _, stamp, seat = heap[0]
+            fits = stamp == seat.stamp and seat.open and seat.could_ever_fit(self.needs)
+            if fits and seat.room(self.needs, self.window):
+                return seat
+            heapq.heappop(heap)
+        return None
 
 
 class Seating:
@@ -108,6 +121,10 @@ class Seating:
         self._log: list[Seat] = []
         self._benches: OrderedDict[tuple[SchedulingClass, float], Bench] = OrderedDict()
         self._order: dict[Seat, int] = {}
+        self._last: Bench | None = None
+        """Where the last seat was found, if nothing was noted since but what was given to seats found there."""
+        self._due = 0
+        """How many changes that makes."""
         self.idle: set[Seat] = set()
         """Open seats with room for more work than they have, as of the last look."""
         self.crowded: set[Seat] = set()
@@ -124,13 +141,18 @@ class Seating:
 
     def best(self, needs: SchedulingClass, window: float) -> Seat | None:
         """Return the least loaded open seat with room for such an attempt, of equals the one with fewest attempts."""
-        heap = self._bench(needs, window).heap
-        while heap:
-            _, _, _, stamp, seat = heap[0]
-            if stamp == seat.stamp and seat.open and seat.could_ever_fit(needs) and seat.room(needs, window):
-                return seat
-            heapq.heappop(heap)
-        return None
+        bench = self._last
+        if bench is not None and bench.needs is needs and bench.window == window and len(self._changes) == self._due:
+            # Nothing has changed but what was given to the seats found since: the last of them is at the top.
+            heapq.heapreplace(bench.heap, self._entry(bench.heap[0][4]))
+        else:
+            bench = self._bench(needs, window)
+            self._due = 0
+        seat = bench.top()
+        self._last = bench if seat is not None else None
+        if seat is not None and not seat.noted:
+            self._due += 1
+        return seat
 
     def look(self) -> None:
         """Take note of what has changed."""
@@ -140,6 +162,7 @@ class Seating:
             load = seat.load
             _put(self.idle, seat, seat.open and load < 1.0)
             _put(self.crowded, seat, load > 1.0)
+        self._last = None
         self._log += self._changes
         self._changes.clear()
         if len(self._log) > LONGEST_LOG:
@@ -155,7 +178,8 @@ class Seating:
         self.look()
         bench = self._benches.get((needs, window))
         if bench is None:
-            bench = Bench([self._entry(seat) for seat in self._seats if seat.could_ever_fit(needs)], len(self._log))
+            fitting = [self._entry(seat) for seat in self._seats if seat.could_ever_fit(needs)]
+            bench = Bench(needs, window, fitting, len(self._log))
             heapq.heapify(bench.heap)
             self._benches[needs, window] = bench
             if len(self._benches) > MOST_BENCHES:

@@ -17,7 +17,7 @@ from psycopg.abc import Buffer
 from psycopg.adapt import Dumper
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from uuid import UUID
 
     from psycopg import AsyncConnection
@@ -28,6 +28,7 @@ _NULL: Final = struct.pack(">i", -1)
 _UUID_LENGTH: Final = struct.pack(">i", 16)
 _LENGTH: Final = struct.Struct(">i")
 _TIME: Final = struct.Struct(">iq")
+_INT: Final = struct.Struct(">ii")
 _SWAP: Final = array("i", [1]).tobytes()[0] == 1
 
 
@@ -44,6 +45,10 @@ class Column(bytes):
             return cls(struct.pack(">iii", 0, 0, cls.element))
         return cls(struct.pack(">iiiii", 1, nulls, cls.element, count, 1) + body)
 
+    @classmethod
+    def _repeated(cls, piece: bytes, count: int) -> Column:
+        return cls._pack(count, piece * count, nulls=piece is _NULL)
+
 
 class Uuids(Column):
     """uuid[]."""
@@ -51,8 +56,10 @@ class Uuids(Column):
     element, oid = 2950, 2951
 
     @classmethod
-    def of(cls, values: Iterable[UUID]) -> Column:
+    def of(cls, values: Sequence[UUID]) -> Column:
         """Pack the values."""
+        if _alike(values):
+            return cls._pack(len(values), (_UUID_LENGTH + values[0].bytes) * len(values))
         return cls.of_bytes([value.bytes for value in values])
 
     @classmethod
@@ -70,6 +77,8 @@ class Ints(Column):
     @classmethod
     def of(cls, values: Sequence[int]) -> Column:
         """Pack the values."""
+        if _alike(values):
+            return cls._pack(len(values), _INT.pack(4, values[0]) * len(values))
         words = array("i", bytes(8 * len(values)))
         words[0::2] = array("i", [4]) * len(values)
         words[1::2] = array("i", values)
@@ -84,8 +93,10 @@ class Bigints(Column):
     element, oid = 20, 1016
 
     @classmethod
-    def of(cls, values: Iterable[int]) -> Column:
+    def of(cls, values: Sequence[int]) -> Column:
         """Pack the values."""
+        if _alike(values):
+            return cls._pack(len(values), _TIME.pack(8, values[0]) * len(values))
         parts = [_TIME.pack(8, value) for value in values]
         return cls._pack(len(parts), b"".join(parts))
 
@@ -96,9 +107,11 @@ class Times(Column):
     element, oid = 1184, 1185
 
     @classmethod
-    def of(cls, values: Iterable[datetime | None]) -> Column:
+    def of(cls, values: Sequence[datetime | None]) -> Column:
         """Pack the values, which must be aware."""
-        parts = [_NULL if value is None else _TIME.pack(8, (value - _EPOCH) // _MICROSECOND) for value in values]
+        if _alike(values):
+            return cls._repeated(_packed_time(values[0]), len(values))
+        parts = [_packed_time(value) for value in values]
         return cls._pack(len(parts), b"".join(parts), nulls=_NULL in parts)
 
 
@@ -108,7 +121,7 @@ class Flags(Column):
     element, oid = 16, 1000
 
     @classmethod
-    def of(cls, values: Iterable[bool]) -> Column:
+    def of(cls, values: Sequence[bool]) -> Column:
         """Pack the values."""
         parts = [b"\0\0\0\1\1" if value else b"\0\0\0\1\0" for value in values]
         return cls._pack(len(parts), b"".join(parts))
@@ -120,9 +133,11 @@ class Blobs(Column):
     element, oid = 17, 1001
 
     @classmethod
-    def of(cls, values: Iterable[bytes | None]) -> Column:
+    def of(cls, values: Sequence[bytes | None]) -> Column:
         """Pack the values."""
-        parts = [_NULL if value is None else _LENGTH.pack(len(value)) + value for value in values]
+        if _alike(values):
+            return cls._repeated(_packed_bytes(values[0]), len(values))
+        parts = [_packed_bytes(value) for value in values]
         return cls._pack(len(parts), b"".join(parts), nulls=_NULL in parts)
 
 
@@ -132,11 +147,29 @@ class Texts(Column):
     element, oid = 25, 1009
 
     @classmethod
-    def of(cls, values: Iterable[str | None]) -> Column:
+    def of(cls, values: Sequence[str | None]) -> Column:
         """Pack the values, which must have neither NUL nor halves of surrogate pairs (`values.text`)."""
-        encoded = [None if value is None else value.encode() for value in values]
-        parts = [_NULL if value is None else _LENGTH.pack(len(value)) + value for value in encoded]
+        if _alike(values):
+            return cls._repeated(_packed_text(values[0]), len(values))
+        parts = [_packed_text(value) for value in values]
         return cls._pack(len(parts), b"".join(parts), nulls=_NULL in parts)
+
+
+def _alike(values: Sequence[object]) -> bool:
+    """Whether there are values and all are equal: the frequent case in a batch, and far cheaper to pack."""
+    return bool(values) and values[0] == values[-1] and values.count(values[0]) == len(values)
+
+
+def _packed_time(value: datetime | None) -> bytes:
+    return _NULL if value is None else _TIME.pack(8, (value - _EPOCH) // _MICROSECOND)
+
+
+def _packed_bytes(value: bytes | None) -> bytes:
+    return _NULL if value is None else _LENGTH.pack(len(value)) + value
+
+
+def _packed_text(value: str | None) -> bytes:
+    return _packed_bytes(None if value is None else value.encode())
 
 
 class _ColumnDumper(Dumper):
