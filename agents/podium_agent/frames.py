@@ -1,7 +1,8 @@
 """Frames on the sockets between the agent's processes: a JSON header and a body of raw bytes.
 
 A frame is two big-endian u32 (the lengths of header and body), the header, the body. Values that are JSON already
-travel in the body, so that they are never encoded a second time.
+travel in the body, so that they are never encoded a second time. A frame without a header carries packed records (see
+podium_agent.records), as many as there were.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ def pack(header: Header, body: bytes = b"", encode: Callable[[Header], bytes] = 
     Raises:
         FrameError: The header or the body is over its limit.
     """
-    encoded = encode(header)
+    encoded = encode(header) if header else b""
     check_lengths(len(encoded), len(body))
     return b"".join((LENGTHS.pack(len(encoded), len(body)), encoded, body))
 
@@ -83,11 +84,13 @@ class FrameBuffer:
 
 
 def parse_header(encoded: bytes, decode: Callable[[bytes], Any] = json.loads) -> Header:
-    """Return the header's values.
+    """Return the header's values; none when it is empty.
 
     Raises:
         FrameError: It is not a JSON object.
     """
+    if not encoded:
+        return {}
     try:
         header = decode(encoded)
     except ValueError as error:

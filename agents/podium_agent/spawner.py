@@ -224,6 +224,8 @@ class Spawner:
             "socket": str(self._folder.socket_folder() / "session.sock"),
             "journal": str(self._folder.journal),
             "scratch": str(self._folder.scratch / name),
+            "logs": str(self._folder.logs),
+            "files": str(self._folder.files),
             "outputs": [read_end for read_end, _ in outputs],
             **self._settings["worker"],
         }

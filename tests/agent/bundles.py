@@ -7,8 +7,7 @@ import textwrap
 import zipfile
 from typing import Any
 
-from podium.v1 import session_pb2, workflow_pb2
-from tests.agent.peer import Peer, an_assignment, literal
+from tests.agent.peer import Assignment, Peer, an_assignment, literal
 
 
 def a_bundle(peer: Peer, **modules: str) -> str:
@@ -20,7 +19,7 @@ def a_bundle(peer: Peer, **modules: str) -> str:
     return peer.put(buffer.getvalue())
 
 
-def a_call(bundle: str, function: str, *args: Any, bindings: Any = None, **fields: Any) -> session_pb2.Assignment:
+def a_call(bundle: str, function: str, *args: Any, bindings: Any = None, **fields: Any) -> Assignment:
     """Order a call of a function; `args` are literals, `bindings` keyword arguments."""
-    action = workflow_pb2.PythonAction(function=function, args=[literal(arg) for arg in args], kwargs=bindings or {})
-    return an_assignment(python=action, bundle=bundle, **fields)
+    arguments = {"args": [literal(arg) for arg in args], "kwargs": bindings or {}}
+    return an_assignment(action={"function": function}, arguments=arguments, bundle=bundle, **fields)

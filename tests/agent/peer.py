@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import json
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -26,22 +27,99 @@ def an_attempt(number: int = 1) -> session_pb2.AttemptReference:
     )
 
 
-def an_assignment(**fields: Any) -> session_pb2.Assignment:
+@dataclass
+class Assignment:
+    """An order for one attempt, as a test sees it; `order` makes it what the stream carries."""
+
+    attempt: session_pb2.AttemptReference = field(default_factory=an_attempt)
+    action: dict[str, Any] = field(default_factory=dict)
+    arguments: dict[str, Any] | None = None
+    task_key: str = "task"
+    workflow: str = "flow"
+    version: int = 1
+    params: bytes = b"{}"
+    inputs: list[session_pb2.TaskInput] = field(default_factory=list)
+    resources: workflow_pb2.Resources = field(
+        default_factory=lambda: workflow_pb2.Resources(cpu_millis=100, memory_bytes=0)
+    )
+    run_timeout: Duration | None = None
+    bundle: str = ""
+    trace_id: bytes = b""
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment of a program."""
+        found: dict[str, str] = self.action["env"]
+        return found
+
+    def order(self) -> session_pb2.Order:
+        return session_pb2.Order(
+            workflow=self.workflow,
+            version=self.version,
+            action=json.dumps(self.action).encode(),
+            params=self.params,
+            resources=self.resources,
+            run_timeout=self.run_timeout,
+            bundle=self.bundle,
+            trace_id=self.trace_id,
+        )
+
+
+def in_columns(assignments: Sequence[Assignment]) -> Iterator[session_pb2.Assignments]:
+    """Put neighbours of one run and order together."""
+
+    def common(one: Assignment) -> tuple[bytes, bytes]:
+        return one.attempt.run_id, one.order().SerializeToString(deterministic=True)
+
+    for (run_id, _), grouped in itertools.groupby(assignments, common):
+        group = list(grouped)
+        arguments = [json.dumps(one.arguments).encode() for one in group if one.arguments is not None]
+        yield session_pb2.Assignments(
+            run_id=run_id,
+            order=group[0].order(),
+            tasks=[one.attempt.task for one in group],
+            task_keys=[one.task_key for one in group],
+            map_indexes=[one.attempt.map_index for one in group if any(o.attempt.map_index != -1 for o in group)],
+            numbers=[one.attempt.number for one in group if any(o.attempt.number != 1 for o in group)],
+            tokens=b"".join(one.attempt.token for one in group),
+            arguments=arguments[:1] if len(set(arguments)) == 1 else arguments,
+            inputs=[session_pb2.TaskInputs(inputs=one.inputs) for one in group if any(o.inputs for o in group)],
+        )
+
+
+def succeeded(told: session_pb2.Successes) -> Iterator[session_pb2.AttemptFinished]:
+    """Yield the ends told in columns, one by one."""
+    for index, task in enumerate(told.tasks):
+        log = told.logs[index] if told.logs else b""
+        end = session_pb2.AttemptFinished(
+            attempt=session_pb2.AttemptReference(
+                run_id=told.run_id,
+                task=task,
+                map_index=told.map_indexes[index] if told.map_indexes else -1,
+                number=told.numbers[index] if told.numbers else 1,
+                token=told.tokens[index * 16 : index * 16 + 16],
+            ),
+            state=run_pb2.ATTEMPT_STATE_SUCCEEDED,
+            output=told.outputs[index],
+            log=log,
+            log_bytes=told.log_bytes[index] if told.log_bytes else len(log),
+            peak_memory_bytes=told.peak_memory_bytes[index],
+        )
+        end.start_time.FromMicroseconds(told.start_micros[index])
+        end.end_time.FromMicroseconds(told.start_micros[index] + told.duration_micros[index])
+        end.cpu_time.FromMicroseconds(told.cpu_micros[index])
+        yield end
+
+
+def an_assignment(**fields: Any) -> Assignment:
     """Order an attempt that takes little."""
-    defaults: dict[str, Any] = {
-        "attempt": an_attempt(),
-        "task_key": "task",
-        "workflow": "flow",
-        "version": 1,
-        "params": b"{}",
-        "resources": workflow_pb2.Resources(cpu_millis=100, memory_bytes=0),
-    }
-    return session_pb2.Assignment(**{**defaults, **fields})
+    return Assignment(**fields)
 
 
-def a_shell(script: str, **fields: Any) -> session_pb2.Assignment:
+def a_shell(script: str, **fields: Any) -> Assignment:
     """Order a script."""
-    return an_assignment(shell=workflow_pb2.ShellAction(script=script), **fields)
+    action = {"exec": [], "script": script, "env": {}, "cwd": "", "env_bindings": {}}
+    return an_assignment(action=action, **fields)
 
 
 @dataclass
@@ -67,7 +145,6 @@ class Peer(session_pb2_grpc.AgentSessionServiceServicer, blob_pb2_grpc.BlobServi
     refusal: tuple[grpc.StatusCode, bytes] | None = None
     hellos: list[session_pb2.Hello] = field(default_factory=list)
     requests: list[session_pb2.ConnectRequest] = field(default_factory=list)
-    accepted: set[bytes] = field(default_factory=set)
     started: dict[bytes, session_pb2.AttemptStarted] = field(default_factory=dict)
     finished: dict[bytes, session_pb2.AttemptFinished] = field(default_factory=dict)
     finished_count: dict[bytes, int] = field(default_factory=dict)
@@ -107,8 +184,8 @@ class Peer(session_pb2_grpc.AgentSessionServiceServicer, blob_pb2_grpc.BlobServi
     def say(self, **parts: Any) -> None:
         self._outbox.put_nowait(session_pb2.ConnectResponse(**parts))
 
-    def assign(self, *assignments: session_pb2.Assignment) -> None:
-        self.say(assignments=assignments)
+    def assign(self, *assignments: Assignment) -> None:
+        self.say(assignments=in_columns(assignments))
 
     def drop_session(self) -> None:
         """Cut the stream, as a coordinator does that dies."""
@@ -124,24 +201,22 @@ class Peer(session_pb2_grpc.AgentSessionServiceServicer, blob_pb2_grpc.BlobServi
         await self.until(lambda: len(self.hellos) >= count)
         return self.hellos[count - 1]
 
-    async def end_of(
-        self, assignment: session_pb2.Assignment, patience: float = PATIENCE
-    ) -> session_pb2.AttemptFinished:
+    async def end_of(self, assignment: Assignment, patience: float = PATIENCE) -> session_pb2.AttemptFinished:
         token = assignment.attempt.token
         await self.until(lambda: token in self.finished, patience)
         return self.finished[token]
 
-    async def result_of(self, assignment: session_pb2.Assignment) -> Any:
+    async def result_of(self, assignment: Assignment) -> Any:
         end = await self.end_of(assignment)
         assert end.state == run_pb2.ATTEMPT_STATE_SUCCEEDED, end
         return json.loads(end.output)
 
-    async def start_of(self, assignment: session_pb2.Assignment) -> session_pb2.AttemptStarted:
+    async def start_of(self, assignment: Assignment) -> session_pb2.AttemptStarted:
         token = assignment.attempt.token
         await self.until(lambda: token in self.started)
         return self.started[token]
 
-    async def whole_log(self, assignment: session_pb2.Assignment) -> Log:
+    async def whole_log(self, assignment: Assignment) -> Log:
         """Wait for the end of an attempt and of its log, however it travels."""
         end = await self.end_of(assignment)
         if end.log or not end.log_bytes:
@@ -199,15 +274,15 @@ class Peer(session_pb2_grpc.AgentSessionServiceServicer, blob_pb2_grpc.BlobServi
     def _note(self, request: session_pb2.ConnectRequest) -> None:
         self.requests.append(request)
         self.draining = request.draining
-        self.accepted.update(reference.token for reference in request.accepted)
         self.returned.update(reference.token for reference in request.returned)
         self.started.update({item.attempt.token: item for item in request.started})
-        for item in request.finished:
+        ends = [*request.finished, *(end for told in request.succeeded for end in succeeded(told))]
+        for item in ends:
             token = item.attempt.token
             self.finished[token] = item
             self.finished_count[token] = self.finished_count.get(token, 0) + 1
-        if request.finished and self.acknowledges:
-            self.say(acknowledged=[item.attempt for item in request.finished])
+        if ends and self.acknowledges:
+            self.say(committed=request.sequence)
 
     async def AppendLogs(  # noqa: N802 - gRPC's own name
         self, request_iterator: AsyncIterator[session_pb2.AppendLogsRequest], context: Any
@@ -264,16 +339,14 @@ class Peer(session_pb2_grpc.AgentSessionServiceServicer, blob_pb2_grpc.BlobServi
         return name
 
 
-def literal(value: Any) -> workflow_pb2.Binding:
+def literal(value: Any) -> dict[str, Any]:
     """Bind a value."""
-    from podium.wire import json_to_value
-
-    return workflow_pb2.Binding(literal=json_to_value(value))
+    return {"literal": value}
 
 
-def output(task: str, *path: str) -> workflow_pb2.Binding:
+def output(task: str, *path: str) -> dict[str, Any]:
     """Bind an upstream task's output."""
-    return workflow_pb2.Binding(output=workflow_pb2.OutputReference(task=task, path=path))
+    return {"output": {"task": task, "path": path}}
 
 
 def inputs(values: Mapping[str, Any]) -> list[session_pb2.TaskInput]:

@@ -79,9 +79,9 @@ async def test_a_stubborn_tree_is_ended_after_the_grace_and_only_then_reported(
 ) -> None:
     await peer.hello()
     order = a_shell(STUBBORN_TREE)
-    order.shell.env["SIGN"] = sign.path
+    order.env["SIGN"] = sign.path
     if why == "timed_out":
-        order.run_timeout.CopyFrom(a_second())
+        order.run_timeout = a_second()
     peer.assign(order)
     pids = [int(pid) for pid in (await sign.seen()).split()]
     if why == "cancelled":
@@ -167,8 +167,7 @@ async def test_processes_a_task_leaves_behind_are_ended_with_it(
 async def test_a_shells_exit_code_and_signal_are_told(agent: RunningAgent, peer: Peer) -> None:
     await peer.hello()
     coded, signalled, absent = a_shell("exit 7"), a_shell("kill -INT $$"), a_shell("")
-    absent.shell.ClearField("script")
-    absent.shell.exec.extend(["/nowhere/at/all"])
+    absent.action["exec"] = ["/nowhere/at/all"]
     peer.assign(coded, signalled, absent)
     assert (await peer.end_of(coded)).failure.exit_code == 7
     assert (await peer.end_of(signalled)).failure.exit_code == -2
@@ -195,7 +194,7 @@ async def test_what_has_not_begun_can_be_taken_back_and_cancelled(agent: Running
     first, second, third, fourth = (a_shell("sleep 0.3") for _ in range(4))
     for order in (first, second, third, fourth):
         order.resources.cpu_millis = resources["cpu_millis"]
-    first.shell.script = "sleep 0.5"
+    first.action["script"] = "sleep 0.5"
     peer.assign(first, second, third, fourth)
     await peer.start_of(first)
     peer.say(take_backs=[first.attempt, second.attempt], cancels=[third.attempt])
@@ -215,7 +214,7 @@ async def test_what_can_never_fit_is_returned_at_once(agent: RunningAgent, peer:
     order.resources.cpu_millis = 1_000_000
     peer.assign(order)
     await peer.until(lambda: order.attempt.token in peer.returned)
-    assert order.attempt.token not in peer.accepted
+    assert order.attempt.token not in peer.finished
 
 
 async def test_a_long_attempt_is_told_to_have_started_and_a_short_one_only_to_have_ended(

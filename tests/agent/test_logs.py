@@ -154,7 +154,7 @@ async def test_a_log_that_was_not_taken_is_sent_by_the_next_start(
     agent = start()
     await peer.hello()
     order = a_shell("echo begun; read line < $GO; sleep 1000")
-    order.shell.env["GO"] = go.path
+    order.env["GO"] = go.path
     peer.assign(order)
     token = order.attempt.token
     await peer.until(lambda: token in peer.logs)

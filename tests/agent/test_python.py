@@ -5,7 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from podium.v1 import run_pb2, workflow_pb2
+from podium.telemetry import attempt_span
+from podium.v1 import run_pb2
 from tests.agent.bundles import a_bundle, a_call
 from tests.agent.conftest import RunningAgent
 from tests.agent.peer import Peer, inputs, output
@@ -74,7 +75,7 @@ async def test_a_function_gets_its_arguments_and_hands_on_its_result(
 ) -> None:
     await peer.hello()
     bindings = {
-        "b": workflow_pb2.Binding(parameter="b"),
+        "b": {"parameter": "b"},
         "of": output("up", "rows", "1"),
         "gone": output("skipped"),
     }
@@ -135,14 +136,15 @@ async def test_an_attempt_finds_itself_in_an_empty_folder_with_its_name_in_the_e
     agent: RunningAgent, peer: Peer, bundle: str
 ) -> None:
     await peer.hello()
-    litter, where = a_call(bundle, "work:litter"), a_call(bundle, "work:where", traceparent="00-a-b-01")
+    litter, where = a_call(bundle, "work:litter"), a_call(bundle, "work:where", trace_id=bytes(range(16)))
     peer.assign(litter)
     await peer.end_of(litter)
     peer.assign(where)
     folder, run_id, task, number, traceparent, content = await peer.result_of(where)
     assert folder.startswith(str(agent.folder / "scratch"))
     assert run_id.replace("-", "") == where.attempt.run_id.hex()
-    assert (task, number, traceparent, content) == ("task", "1", "00-a-b-01", [])
+    span = attempt_span(where.attempt.run_id, 0, -1, 1)
+    assert (task, number, traceparent, content) == ("task", "1", f"00-{bytes(range(16)).hex()}-{span.hex()}-01", [])
 
 
 async def test_the_sdks_wrapper_is_taken_off_and_members_are_found(

@@ -17,7 +17,8 @@ from google.protobuf import any_pb2
 from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-untyped]  # ships no types
 
 from podium.v1 import run_pb2
-from podium_agent.store.journal import Kind, read
+from podium_agent import records
+from podium_agent.store.journal import read
 from tests.agent.bundles import a_bundle, a_call
 from tests.agent.conftest import RunningAgent, wait_until
 from tests.agent.peer import Peer, a_shell
@@ -67,8 +68,8 @@ def release(go: Path) -> None:
 
 def is_journaled(agent: RunningAgent, token: bytes) -> bool:
     """Whether a worker has noted the end of an attempt."""
-    records = [record for path in (agent.folder / "journal").glob("w*.journal") for record in read(path)]
-    return (Kind.FINISH, token.hex()) in [(record.kind, record.header["token"]) for record in records]
+    kept = [record for path in (agent.folder / "journal").glob("w*.journal") for record, _ in read(path)]
+    return any(not isinstance(record, records.Order | records.Start) and record.token == token for record in kept)
 
 
 async def test_a_session_killed_in_the_middle_of_an_attempt_neither_loses_nor_repeats_it(
@@ -132,7 +133,7 @@ async def test_results_are_told_again_until_they_are_acknowledged(agent: Running
     assert {held.attempt.token for held in hello.held} == {order.attempt.token for order in orders}
     await peer.until(lambda: all(peer.finished_count[order.attempt.token] == 2 for order in orders))
     peer.acknowledges = True
-    peer.say(acknowledged=[order.attempt for order in orders])
+    peer.say(committed=peer.requests[-1].sequence)
     after = a_call(bundle, "work:quick")
     peer.assign(after)
     await peer.end_of(after)
@@ -248,7 +249,7 @@ async def test_a_killed_agent_leaves_no_process_behind(start: Start, peer: Peer,
     agent = start()
     await peer.hello()
     order = a_shell("sh -c 'setsid sh -c \"echo \\$\\$ > $SIGN; exec sleep 1000\" & wait'; sleep 1000")
-    order.shell.env["SIGN"] = sign.path
+    order.env["SIGN"] = sign.path
     peer.assign(order)
     orphan = await sign.number()
     agent.process.kill()

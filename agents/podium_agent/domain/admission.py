@@ -1,7 +1,9 @@
 """Local admission: which of the assignments that wait at the agent may begin. Pure.
 
-The coordinator may send a few more than fit. They wait here and begin in the order they came, each as soon as what it
-asks for is free; one that does not fit holds back those behind it, so that large tasks are never passed over for ever.
+The coordinator may send more than fit. They wait here and begin in the order they came, each as soon as what it asks
+for is free; one that does not fit holds back those behind it, so that large tasks are never passed over for ever. Who holds
+something is an attempt, while it is prepared, or a worker: attempts that a worker executes one after the other and that
+ask for the same hold it once, from the first to the last.
 """
 
 from __future__ import annotations
@@ -9,6 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 from enum import Enum
+from typing import TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +20,10 @@ class Demand:
 
     cpu_millis: int
     memory_bytes: int
+
+
+Holder: TypeAlias = bytes | str
+"""An attempt's token, or a worker's name."""
 
 
 class Verdict(Enum):
@@ -39,8 +46,8 @@ class Admission:
     def __init__(self, capacity: Demand, queue_limit: int) -> None:
         self._capacity = capacity
         self._queue_limit = queue_limit
-        self._waiting: OrderedDict[str, Demand] = OrderedDict()
-        self._held: dict[str, Demand] = {}
+        self._waiting: OrderedDict[bytes, Demand] = OrderedDict()
+        self._held: dict[Holder, Demand] = {}
         self._closed = False
 
     @property
@@ -57,12 +64,7 @@ class Admission:
         """How many wait."""
         return len(self._waiting)
 
-    @property
-    def holding(self) -> int:
-        """How many hold something."""
-        return len(self._held)
-
-    def offer(self, token: str, demand: Demand) -> Verdict:
+    def offer(self, token: bytes, demand: Demand) -> Verdict:
         """Queue an assignment, unless it can never begin here."""
         if self._closed:
             return Verdict.CLOSED
@@ -73,31 +75,43 @@ class Admission:
         self._waiting[token] = demand
         return Verdict.QUEUED
 
-    def hold(self, token: str, demand: Demand) -> None:
-        """Count an attempt that executes already, from before this process started."""
-        self._held[token] = demand
+    def put_back(self, token: bytes, demand: Demand) -> None:
+        """Queue once more, before all others, an attempt that was to begin and did not."""
+        self._waiting[token] = demand
+        self._waiting.move_to_end(token, last=False)
 
-    def begin(self, room: int) -> list[str]:
-        """Return who may begin now, at most `room` of them, in order of arrival; they hold their demand from now on."""
-        if not self._waiting:
-            return []
+    def first(self) -> bytes | None:
+        """Return who is next to begin."""
+        return next(iter(self._waiting), None)
+
+    def fits(self, demand: Demand) -> bool:
+        """Whether as much is free."""
         used = self.used
-        cpu, memory = used.cpu_millis, used.memory_bytes
-        begun: list[str] = []
-        while self._waiting and len(begun) < room:
-            token, demand = next(iter(self._waiting.items()))
-            cpu, memory = cpu + demand.cpu_millis, memory + demand.memory_bytes
-            if cpu > self._capacity.cpu_millis or memory > self._capacity.memory_bytes:
-                break
-            del self._waiting[token]
-            self._held[token] = demand
-            begun.append(token)
-        return begun
+        return (
+            used.cpu_millis + demand.cpu_millis <= self._capacity.cpu_millis
+            and used.memory_bytes + demand.memory_bytes <= self._capacity.memory_bytes
+        )
 
-    def release(self, token: str) -> None:
-        """Free what an attempt holds, or its place in the queue."""
-        self._held.pop(token, None)
+    def admit(self, token: bytes) -> None:
+        """Let an attempt that waits hold what it asks for."""
+        self._held[token] = self._waiting.pop(token)
+
+    def hold(self, holder: Holder, demand: Demand) -> None:
+        """Count one who holds something already."""
+        self._held[holder] = demand
+
+    def pass_on(self, token: bytes, worker: str) -> None:
+        """Have a worker hold what an attempt held."""
+        self._held[worker] = self._held.pop(token)
+
+    def release(self, holder: Holder) -> None:
+        """Free what one holds."""
+        self._held.pop(holder, None)
+
+    def leave(self, token: bytes) -> None:
+        """Free an attempt's place in the queue, and what it holds by itself."""
         self._waiting.pop(token, None)
+        self._held.pop(token, None)
 
     def close(self) -> None:
         """Queue nothing from now on."""

@@ -1,12 +1,14 @@
 """Life of one attempt at the agent. Pure: no clock, no I/O.
 
-    queued -> preparing -> running ----------------------------------> settling -> reported -> (forgotten)
-                              +-> cancelling | timing_out | disowned -------------> reported -> (forgotten)
+    queued -> preparing -> dealt ------------------------------------> settling -> reported -> (forgotten)
+       |                    ^ |                                                      ^
+       +--------------------+ +-> cancelling | timing_out | disowned ----------------+
 
 Queued: waits for the agent's resources. Preparing: holds them while its bundle and inputs are fetched and a worker is
-found. Running: a worker has it. Cancelling, timing out, disowned: its processes are being ended, and why. Settling: it
-has ended, its files are being uploaded. Reported: its end is told, again and again, until acknowledged. What it holds
-is released when its processes are gone, never before.
+found. Dealt: a worker executes it, or will when it has executed those before it; until the worker takes it, it can be
+recalled and is queued again. Cancelling, timing out, disowned: its processes are being ended, and why. Settling: it has
+ended, its files are being uploaded. Reported: its end is told, on each new stream again, until it is committed. What it
+holds is released when its processes are gone, never before.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ class State(IntEnum):
 
     QUEUED = auto()
     PREPARING = auto()
-    RUNNING = auto()
+    DEALT = auto()
     CANCELLING = auto()
     TIMING_OUT = auto()
     DISOWNED = auto()
@@ -29,14 +31,16 @@ class State(IntEnum):
 
 
 class Event(IntEnum):
-    """What happens to an attempt. `ENDED` and `WORKER_GONE` are told apart: only the first has a result."""
+    """What happens to an attempt. Only `ENDED` and `ENDED_WITH_FILES` have a result of the worker's."""
 
     ADMITTED = auto()
     TAKEN_BACK = auto()
-    PREPARED = auto()
+    DEALT = auto()
+    RECALLED = auto()
     UNPREPARABLE = auto()
     REFUSED = auto()
     ENDED = auto()
+    ENDED_WITH_FILES = auto()
     WORKER_GONE = auto()
     CANCELLED = auto()
     TIMED_OUT = auto()
@@ -50,6 +54,7 @@ class Effect(IntEnum):
 
     PREPARE = auto()
     EXECUTE = auto()
+    QUEUE_AGAIN = auto()
     RELEASE = auto()
     RETURN = auto()
     END_WORKER = auto()
@@ -67,8 +72,8 @@ class IllegalTransitionError(Exception):
 
 
 UNSTARTED = frozenset({State.QUEUED, State.PREPARING})
-EXECUTING = frozenset({State.RUNNING, State.CANCELLING, State.TIMING_OUT, State.DISOWNED})
-ENDING = EXECUTING - {State.RUNNING}
+EXECUTING = frozenset({State.DEALT, State.CANCELLING, State.TIMING_OUT, State.DISOWNED})
+ENDING = EXECUTING - {State.DEALT}
 
 Row = tuple[State, tuple[Effect, ...]]
 
@@ -81,14 +86,16 @@ _UNSTARTED_ENDS: dict[Event, Row] = {
 TABLE: dict[tuple[State, Event], Row] = {
     (State.QUEUED, Event.ADMITTED): (State.PREPARING, (Effect.PREPARE,)),
     **{(state, event): row for state in UNSTARTED for event, row in _UNSTARTED_ENDS.items()},
-    (State.PREPARING, Event.PREPARED): (State.RUNNING, (Effect.EXECUTE,)),
+    **{(state, Event.DEALT): (State.DEALT, (Effect.EXECUTE,)) for state in UNSTARTED},
     (State.PREPARING, Event.UNPREPARABLE): (State.REPORTED, (Effect.RELEASE, Effect.REPORT_RESULT)),
-    (State.RUNNING, Event.ENDED): (State.SETTLING, (Effect.RELEASE, Effect.SETTLE)),
-    (State.RUNNING, Event.REFUSED): (State.FORGOTTEN, (Effect.RELEASE, Effect.RETURN, Effect.FORGET)),
-    (State.RUNNING, Event.WORKER_GONE): (State.REPORTED, (Effect.RELEASE, Effect.REPORT_DEATH)),
-    (State.RUNNING, Event.CANCELLED): (State.CANCELLING, (Effect.END_WORKER,)),
-    (State.RUNNING, Event.TIMED_OUT): (State.TIMING_OUT, (Effect.END_WORKER,)),
-    (State.RUNNING, Event.STALE): (State.DISOWNED, (Effect.END_WORKER,)),
+    (State.DEALT, Event.RECALLED): (State.QUEUED, (Effect.QUEUE_AGAIN,)),
+    (State.DEALT, Event.ENDED): (State.REPORTED, (Effect.RELEASE, Effect.REPORT_RESULT)),
+    (State.DEALT, Event.ENDED_WITH_FILES): (State.SETTLING, (Effect.RELEASE, Effect.SETTLE)),
+    (State.DEALT, Event.REFUSED): (State.FORGOTTEN, (Effect.RELEASE, Effect.RETURN, Effect.FORGET)),
+    (State.DEALT, Event.WORKER_GONE): (State.REPORTED, (Effect.RELEASE, Effect.REPORT_DEATH)),
+    (State.DEALT, Event.CANCELLED): (State.CANCELLING, (Effect.END_WORKER,)),
+    (State.DEALT, Event.TIMED_OUT): (State.TIMING_OUT, (Effect.END_WORKER,)),
+    (State.DEALT, Event.STALE): (State.DISOWNED, (Effect.END_WORKER,)),
     (State.CANCELLING, Event.WORKER_GONE): (State.REPORTED, (Effect.RELEASE, Effect.REPORT_CANCELLED)),
     (State.TIMING_OUT, Event.WORKER_GONE): (State.REPORTED, (Effect.RELEASE, Effect.REPORT_TIMED_OUT)),
     (State.DISOWNED, Event.WORKER_GONE): (State.FORGOTTEN, (Effect.RELEASE, Effect.DISCARD)),
@@ -101,16 +108,16 @@ TABLE: dict[tuple[State, Event], Row] = {
 }
 
 _ORDERS = frozenset({Event.CANCELLED, Event.TIMED_OUT, Event.TAKEN_BACK})
-_LAST_WORDS = frozenset({Event.ENDED, Event.REFUSED})
+_LAST_WORDS = frozenset({Event.ENDED, Event.ENDED_WITH_FILES, Event.REFUSED})
 
 IGNORED: dict[State, frozenset[Event]] = {
-    State.RUNNING: frozenset({Event.TAKEN_BACK}),
+    State.DEALT: frozenset({Event.TAKEN_BACK}),
     # The worker's last word comes while it is being ended: what was asked for stands.
     **dict.fromkeys(ENDING, _ORDERS | _LAST_WORDS),
     State.DISOWNED: _ORDERS | _LAST_WORDS | {Event.STALE},
     # Orders that crossed the end on the wire, and the worker that ends after its last attempt.
     State.SETTLING: _ORDERS | _LAST_WORDS | {Event.WORKER_GONE},
-    State.REPORTED: frozenset(Event) - {Event.ACKNOWLEDGED, Event.STALE, Event.ADMITTED},
+    State.REPORTED: frozenset(Event) - {Event.ACKNOWLEDGED, Event.STALE, Event.ADMITTED, Event.DEALT},
     # Work that was under way when the attempt was let go.
     State.FORGOTTEN: frozenset(Event),
 }

@@ -6,7 +6,8 @@ A worker's stdout and stderr are two pipes. One thread of the worker blocks in p
 reads holds a lock: the thread when poll() returns, or the main thread at an attempt's end, which reads both pipes
 itself until they are empty. So the end of an attempt needs no sentinel in the pipes and waits for nobody: what the
 attempt wrote before it ended is in its log, and what comes later belongs to the next. (Children that could still
-write have been killed before.) The pipes never report an end, since the worker itself holds their writing ends.
+write have been killed before.) The pipes never report an end, since the worker itself holds their writing ends. An
+attempt that prints nothing costs one poll(); its log is made with the first thing it prints.
 
 The thread also watches the worker's connection to the session, and tells the session about growing logs: at most
 every `NOTICE_PAUSE` seconds, and only of attempts older than `NOTICE_AGE` seconds.
@@ -24,6 +25,8 @@ from typing import TYPE_CHECKING, Protocol
 from podium_agent.host import prctl
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from podium_agent.store.logs import LogWriter
 
 CHUNK = 1 << 20
@@ -52,6 +55,10 @@ class Capture:
         self._listener = listener
         self._lock = threading.Lock()
         self._log: LogWriter | None = None
+        self._open: Callable[[], LogWriter] | None = None
+        self._written = select.poll()
+        for descriptor in outputs:
+            self._written.register(descriptor, select.POLLIN)
         self._began = 0.0
         self._noticed, self._noticed_at = 0, 0.0
         self._wake, self._waker = os.pipe()
@@ -61,21 +68,21 @@ class Capture:
         """Begin to watch."""
         self._thread.start()
 
-    def begin(self, log: LogWriter) -> None:
-        """From now on output belongs to `log`."""
-        with self._lock:
-            self._read_all()
-            self._log, self._began = log, time.monotonic()
-            self._noticed, self._noticed_at = 0, 0.0
+    def begin(self, open_log: Callable[[], LogWriter]) -> None:
+        """From now on output belongs to the log that `open_log` makes."""
+        self._began, self._noticed, self._noticed_at = time.monotonic(), 0, 0.0
+        self._open = open_log
 
-    def end(self) -> None:
-        """Take what is still in Python's, C's and the kernel's buffers into the log, and close it."""
+    def end(self) -> LogWriter | None:
+        """Take what is still in Python's, C's and the kernel's buffers; return the closed log, None of a silent one."""
         flush_streams()
         with self._lock:
-            self._read_all()
-            log, self._log = self._log, None
+            if self._written.poll(0):
+                self._read_all()
+            log, self._log, self._open = self._log, None, None
         if log is not None:
             log.close()
+        return log
 
     def watch_connection(self) -> None:
         """Look again at which connection there is to watch."""
@@ -131,6 +138,8 @@ class Capture:
             data = os.read(descriptor, CHUNK)
         except BlockingIOError:
             return False
+        if self._log is None and self._open is not None:
+            self._log = self._open()
         if self._log is not None:
             self._log.write(self._streams[descriptor], data)
         return True

@@ -18,7 +18,7 @@ from podium.results import BlobRef, blob_json, encode_result
 from podium_agent.executors.outcome import Outcome, failed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     from podium.results import FileRef, PathRef
@@ -28,13 +28,15 @@ class Products:
     """Delivers one attempt's result.
 
     Args:
-        folder: Where to set files aside; made when first needed.
+        folder: Says where to set files aside; made when first needed.
         scratch: Files in here need no copy.
         given: Files that were inputs: they are stored already.
         limits: `inline_output` and `largest_output`, in bytes.
     """
 
-    def __init__(self, folder: Path, scratch: Path, given: Mapping[Path, FileRef], limits: Mapping[str, Any]) -> None:
+    def __init__(
+        self, folder: Callable[[], Path], scratch: Path, given: Mapping[Path, FileRef], limits: Mapping[str, Any]
+    ) -> None:
         self._folder = folder
         self._scratch = scratch
         self._given = given
@@ -42,6 +44,8 @@ class Products:
 
     def deliver(self, result: object) -> Outcome:
         """Return the outcome that a result means: success, or the failure of a result that cannot be handed on."""
+        if result is None:
+            return Outcome("succeeded", b"null")
         try:
             output, files = encode_result(result, self._limits["largest_output"])
             blobs = [self._set_aside(file) for file in files]
@@ -73,5 +77,6 @@ class Products:
         return reference, (sha256, len(output), "")
 
     def _target(self, sha256: str) -> Path:
-        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return self._folder / sha256
+        folder = self._folder()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return folder / sha256

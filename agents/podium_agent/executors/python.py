@@ -22,6 +22,20 @@ def use_bundle(root: Path) -> None:
     importlib.invalidate_caches()
 
 
+class Functions:
+    """Functions by name, each looked up once."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Callable[..., Any]] = {}
+
+    def get(self, name: str) -> Callable[..., Any]:
+        """Return what `load` returns."""
+        found = self._found.get(name)
+        if found is None:
+            found = self._found[name] = load(name)
+        return found
+
+
 def load(function: str) -> Callable[..., Any]:
     """Return what "module:qualname" names, without the SDK's wrapper.
 

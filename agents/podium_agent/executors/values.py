@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from podium.bindings import Inputs
 from podium.errors import RejectedInputError
 from podium.results import FileRef, blob_reference, decode_result
+from podium_agent import frames
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from podium_agent.frames import Header
+NOTHING: dict[str, Any] = {"inputs": [], "blobs": {}}
 
 
 class LocalFiles:
@@ -54,20 +55,25 @@ class LocalFiles:
         return Path(self._blobs[sha256])
 
 
-def read_inputs(order: Header, body: bytes, files: LocalFiles) -> Inputs:
-    """Take the order's body apart: the parameters, then the outputs in the order's order.
+def read_inputs(params: bytes, extra: bytes, folder: Path) -> tuple[Inputs, LocalFiles]:
+    """Return what bindings draw from, and the files among it.
+
+    Args:
+        params: The run's parameters as JSON; empty when no binding asks for one.
+        extra: As in `records.Task`.
+        folder: Where to put files.
 
     Raises:
         ValueError: It is not JSON.
     """
-    position = order["params"]
-    params = json.loads(body[:position]) if position else {}
-    outputs = {}
-    for task, length in order["inputs"]:
+    [(header, body)] = frames.FrameBuffer().feed(extra) if extra else [(NOTHING, b"")]
+    files = LocalFiles(folder, header["blobs"])
+    outputs, position = {}, 0
+    for task, length in header["inputs"]:
         if length:
             outputs[task] = _whole(decode_result(body[position : position + length]), files)
         position += length
-    return Inputs(params, outputs, files.open)
+    return Inputs(json.loads(params) if params else {}, outputs, files.open), files
 
 
 def _whole(value: Any, files: LocalFiles) -> Any:

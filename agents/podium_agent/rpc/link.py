@@ -36,7 +36,7 @@ FIRST_PAUSE, LONGEST_PAUSE, LONGEST_PAUSE_WITHOUT_OWNER = 0.1, 5.0, 0.5
 WELCOME_PATIENCE = 10.0
 SILENT_INTERVALS = 3
 DEFAULT_HEARTBEAT = 3.0
-GATHER = 0.002
+GATHER = 0.004
 """Least seconds between two messages while work waits at the agent: what there is to say gathers meanwhile."""
 
 Call = grpc.aio.StreamStreamCall[session_pb2.ConnectRequest, session_pb2.ConnectResponse]
@@ -133,7 +133,6 @@ class Link:
         async with asyncio.timeout(WELCOME_PATIENCE):
             await call.write(session_pb2.ConnectRequest(sequence=1, hello=hello, draining=self._outbox.draining))
             response = await _read(call)
-        self._heard = response.sequence
         welcome = response.welcome
         log.info(
             "session_began",
@@ -143,6 +142,7 @@ class Link:
             held=len(hello.held),
         )
         self._holder.heard(response)
+        self._heard = response.sequence
         return duration_to_seconds(welcome.heartbeat_interval) or DEFAULT_HEARTBEAT
 
     async def _converse(self, call: Call, interval: float) -> None:
@@ -166,8 +166,8 @@ class Link:
             while True:
                 patience.reschedule(loop.time() + interval * SILENT_INTERVALS)
                 response = await _read(call)
-                self._heard = response.sequence
                 self._holder.heard(response)
+                self._heard = response.sequence  # only now: it says that all assigned so far is held
 
     async def _speak(self, call: Call, interval: float) -> None:
         loop = asyncio.get_running_loop()
@@ -177,9 +177,9 @@ class Link:
             early = spoken + GATHER - loop.time()
             if early > 0 and self._busy():
                 await asyncio.sleep(early)
-            request = self._outbox.take()
             self._sequence += 1
-            request.sequence, request.heard = self._sequence, self._heard
+            request = self._outbox.take(self._sequence)
+            request.heard = self._heard
             spoken = loop.time()
             await call.write(request)
 

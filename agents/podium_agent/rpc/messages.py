@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from podium.v1 import run_pb2, session_pb2
-from podium.wire import duration_to_seconds, plain_action, seconds_to_duration
+from podium.wire import seconds_to_duration
+from podium_agent.records import Success
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
     from podium_agent.frames import Header
-    from podium_agent.session.attempts import Result
+    from podium_agent.session.attempts import Attempt
+    from podium_agent.session.orders import Orders
 
 LONGEST_RETRY_AFTER = 30 * 24 * 3600.0
-DEFAULT_CPU_MILLIS = 1000
+TOKEN_BYTES = 16
+NO_ARGUMENTS = frozenset({b"", b'{"args":[],"kwargs":{}}', b'{"args": [], "kwargs": {}}'})
 
 STATES = {
     name: run_pb2.AttemptState.Value(f"ATTEMPT_STATE_{name.upper()}")
@@ -22,70 +27,96 @@ STATES = {
 }
 
 
-def timestamp(seconds: float) -> Timestamp:
-    """Return an instant given in seconds since the Unix epoch."""
-    whole = int(seconds // 1)
-    return Timestamp(seconds=whole, nanos=int((seconds - whole) * 1e6) * 1000)
+def timestamp(micros: int) -> Timestamp:
+    """Return an instant given in microseconds since the Unix epoch."""
+    return Timestamp(seconds=micros // 1_000_000, nanos=micros % 1_000_000 * 1000)
 
 
-def reference(holding: Header) -> session_pb2.AttemptReference:
-    """Return the name of the attempt a journal or a worker speaks of."""
-    return session_pb2.AttemptReference(
-        run_id=bytes.fromhex(holding["run"]),
-        task=holding["task"],
-        map_index=holding["map_index"],
-        number=holding["number"],
-        token=bytes.fromhex(holding["token"]),
+def attempts(told: session_pb2.Assignments, orders: Orders) -> Iterator[Attempt]:
+    """Yield the attempts that are assigned."""
+    from podium_agent.session.attempts import Attempt
+
+    tasks, tokens, arguments, inputs = told.tasks, told.tokens, list(told.arguments), told.inputs
+    count = len(tasks)
+    alike = arguments[0] if count > 1 and len(arguments) == 1 and arguments[0] not in NO_ARGUMENTS else b""
+    order = orders.of(told.run_id, told.order, alike)
+    map_indexes = told.map_indexes or [-1] * count
+    numbers = told.numbers or [1] * count
+    own = arguments if len(arguments) == count and not alike else [b""] * count
+    columns = zip(tasks, map_indexes, numbers, told.task_keys, own, strict=True)
+    for index, (task, map_index, number, key, called_with) in enumerate(columns):
+        yield Attempt(
+            tokens[index * TOKEN_BYTES : (index + 1) * TOKEN_BYTES],
+            order,
+            task,
+            map_index,
+            number,
+            key,
+            b"" if called_with in NO_ARGUMENTS else called_with,
+            inputs[index].inputs if inputs else (),
+        )
+
+
+def started(attempt: Attempt) -> session_pb2.AttemptStarted:
+    """Return the report of an attempt's start."""
+    return session_pb2.AttemptStarted(attempt=attempt.reference, start_time=timestamp(attempt.started))
+
+
+def held(attempt: Attempt) -> session_pb2.HeldAttempt:
+    """Return what the hello says of an attempt."""
+    began = timestamp(attempt.started) if attempt.started else None
+    return session_pb2.HeldAttempt(attempt=attempt.reference, start_time=began)
+
+
+def successes(run_id: bytes, group: Sequence[Attempt]) -> session_pb2.Successes:
+    """Return the report of attempts of one run that succeeded."""
+    ends = [attempt.end for attempt in group if type(attempt.end) is Success]
+    columns = session_pb2.Successes(
+        run_id=run_id,
+        tasks=[end.task for end in ends],
+        tokens=b"".join([end.token for end in ends]),
+        start_micros=[end.started for end in ends],
+        duration_micros=[end.duration for end in ends],
+        outputs=[end.output for end in ends],
+        peak_memory_bytes=[end.peak for end in ends],
+        cpu_micros=[end.cpu for end in ends],
     )
+    if any(end.map_index != -1 for end in ends):
+        columns.map_indexes.extend([end.map_index for end in ends])
+    if any(end.number != 1 for end in ends):
+        columns.numbers.extend([end.number for end in ends])
+    if any(end.log_bytes for end in ends):
+        columns.logs.extend([end.log for end in ends])
+        if any(end.log_bytes != len(end.log) for end in ends):
+            columns.log_bytes.extend([end.log_bytes for end in ends])
+    return columns
 
 
-def holding(assignment: session_pb2.Assignment) -> Header:
-    """Return what is kept of an assignment for as long as the attempt lives."""
-    name, resources = assignment.attempt, assignment.resources
-    return {
-        "run": name.run_id.hex(),
-        "task": name.task,
-        "map_index": name.map_index,
-        "number": name.number,
-        "token": name.token.hex(),
-        "task_key": assignment.task_key,
-        "workflow": assignment.workflow,
-        "version": assignment.version,
-        "cpu_millis": resources.cpu_millis if resources.HasField("cpu_millis") else DEFAULT_CPU_MILLIS,
-        "memory_bytes": resources.memory_bytes,
-        "run_timeout": duration_to_seconds(assignment.run_timeout) if assignment.HasField("run_timeout") else None,
-        "traceparent": assignment.traceparent,
-        "bundle": assignment.bundle if assignment.HasField("python") else "",
-    }
-
-
-def action(assignment: session_pb2.Assignment) -> dict[str, Any]:
-    """Return what to do, in JSON's terms."""
-    return plain_action(assignment.python if assignment.HasField("python") else assignment.shell)
-
-
-def finished(attempt: session_pb2.AttemptReference, result: Result) -> session_pb2.AttemptFinished:
-    """Return the report of an attempt's end."""
-    header = result.header
+def finished(attempt: Attempt) -> session_pb2.AttemptFinished:
+    """Return the report of any other end."""
+    end = attempt.end
+    if end is None or isinstance(end, Success):
+        raise TypeError("successes are told in columns")
+    facts = end.facts
     message = session_pb2.AttemptFinished(
-        attempt=attempt,
-        state=STATES[header["state"]],
-        end_time=timestamp(header["ended_at"]),
-        output=result.output,
-        blobs=[session_pb2.BlobReference(sha256=sha, size=size, name=name) for sha, size, name in header["blobs"]],
-        log=result.log,
-        log_bytes=header["log_bytes"],
-        no_retry=header["no_retry"],
-        peak_memory_bytes=header["peak_memory_bytes"],
+        attempt=attempt.reference,
+        state=STATES[facts["state"]],
+        end_time=timestamp(end.started + facts["duration"] if end.started else facts["ended"]),
+        output=end.output,
+        blobs=[session_pb2.BlobReference(sha256=sha, size=size, name=name) for sha, size, name in facts["blobs"]],
+        log=end.log,
+        log_bytes=facts["log_bytes"],
+        no_retry=facts["no_retry"],
+        peak_memory_bytes=facts["peak"],
     )
-    if header.get("started_at") is not None:
-        message.start_time.CopyFrom(timestamp(header["started_at"]))
-    if header["cpu_seconds"] is not None:
-        message.cpu_time.CopyFrom(seconds_to_duration(header["cpu_seconds"]))
-    if header["retry_after"] is not None:
-        message.retry_after.CopyFrom(seconds_to_duration(min(header["retry_after"], LONGEST_RETRY_AFTER)))
-    if header["failure"] is not None:
-        message.failure.CopyFrom(failure(header["failure"]))
+    if end.started:
+        message.start_time.CopyFrom(timestamp(end.started))
+    if facts["cpu"] is not None:
+        message.cpu_time.CopyFrom(seconds_to_duration(facts["cpu"] / 1e6))
+    if facts["retry_after"] is not None:
+        message.retry_after.CopyFrom(seconds_to_duration(min(facts["retry_after"], LONGEST_RETRY_AFTER)))
+    if facts["failure"] is not None:
+        message.failure.CopyFrom(failure(facts["failure"]))
     return message
 
 

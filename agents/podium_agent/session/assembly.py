@@ -22,6 +22,7 @@ from podium_agent.session.effects import Parts
 from podium_agent.session.endings import Endings
 from podium_agent.session.health import DiskHealth
 from podium_agent.session.logs import LogShipper
+from podium_agent.session.orders import Orders
 from podium_agent.session.outbox import Outbox
 from podium_agent.session.pool import Pool
 from podium_agent.session.preparation import Preparer
@@ -84,7 +85,7 @@ class Agent:
             self._conductor,
             self._outbox,
             self._current,
-            lambda: self._admission.waiting > 0,
+            lambda: self._admission.waiting > 0 or self._pool.ahead,
         )
 
     def _parts(self) -> Parts:
@@ -93,10 +94,11 @@ class Agent:
         bundles = BundleStore(self._folder.bundles, cache, lambda: self._pool.bundles)
         return Parts(
             attempts=self._attempts,
+            orders=Orders(self._folder),
             admission=self._admission,
             outbox=self._outbox,
             pool=self._pool,
-            preparer=Preparer(self._folder, bundles, cache),
+            preparer=Preparer(bundles, cache),
             settler=Settler(self._folder, client, cache),
             endings=self._endings,
             logs=self._logs,

@@ -3,54 +3,60 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from podium_agent.domain.admission import Demand
+from podium.v1 import session_pb2
 from podium_agent.domain.attempt import UNSTARTED, State
+from podium_agent.records import Name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
-    from podium.v1 import session_pb2
-    from podium_agent.frames import Header
-
-
-@dataclass(slots=True)
-class Result:
-    """What a worker (or the session for it) said at an attempt's end: the header, the output, the inline log."""
-
-    header: Header
-    output: bytes = b""
-    log: bytes = b""
+    from podium_agent.records import End, Success
+    from podium_agent.session.lanes import Lane
+    from podium_agent.session.orders import Order
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Attempt:
-    """An attempt and all that is known of it. Times are seconds since the Unix epoch.
+    """An attempt and all that is known of it.
 
-    `holding` is what survives the session in the worker's journal: the attempt's name, what it holds, when it began
-    and when it must end. `assignment` is there until a worker has the order.
+    `lane` is that of the worker that has it, or had it; `started` is in microseconds since the Unix epoch, 0 while the
+    attempt is not known to have begun; `expected` is how long it is reckoned to take, in microseconds.
     """
 
-    token: str
-    reference: session_pb2.AttemptReference
-    holding: Header
+    token: bytes
+    order: Order
+    task: int
+    map_index: int
+    number: int
+    key: str
+    arguments: bytes = b""
+    inputs: Sequence[session_pb2.TaskInput] = ()
     state: State = State.QUEUED
-    assignment: session_pb2.Assignment | None = None
-    worker: str = ""
+    lane: Lane | None = None
+    ticket: int = 0
+    expected: int = 0
+    started: int = 0
+    told_started: bool = False
     exit_code: int = 0
-    started_at: float | None = None
+    end: Success | End | None = None
     preparing: asyncio.Task[None] | None = None
     timer: asyncio.TimerHandle | None = None
-    result: Result | None = None
-    report: session_pb2.AttemptFinished | None = None
-    pinned: list[str] = field(default_factory=list)
+    pinned: list[str] | None = None
 
     @property
-    def demand(self) -> Demand:
-        """What it holds while it executes."""
-        return Demand(self.holding["cpu_millis"], self.holding["memory_bytes"])
+    def name(self) -> Name:
+        """How workers and journals call it."""
+        return Name(self.token, self.order.number, self.task, self.map_index, self.number)
+
+    @property
+    def reference(self) -> session_pb2.AttemptReference:
+        """How the coordinator calls it."""
+        return session_pb2.AttemptReference(
+            run_id=self.order.run_id, task=self.task, map_index=self.map_index, number=self.number, token=self.token
+        )
 
     def stop_timer(self) -> None:
         """Let its timeout never come."""
@@ -60,17 +66,17 @@ class Attempt:
 
 
 class Attempts:
-    """All attempts the agent holds, by token in hexadecimal."""
+    """All attempts the agent holds, by token."""
 
     def __init__(self) -> None:
-        self._by_token: dict[str, Attempt] = {}
+        self._by_token: dict[bytes, Attempt] = {}
         self._changed = asyncio.Event()
         self.reported = 0
 
     def __iter__(self) -> Iterator[Attempt]:
         return iter(list(self._by_token.values()))
 
-    def get(self, token: str) -> Attempt | None:
+    def get(self, token: bytes) -> Attempt | None:
         """Return an attempt; None when it is not held."""
         return self._by_token.get(token)
 
@@ -85,8 +91,8 @@ class Attempts:
 
     def moved(self, before: State, after: State) -> None:
         """Note that an attempt has changed its state."""
-        if State.REPORTED in (before, after):
-            self.reported += (after is State.REPORTED) - (before is State.REPORTED)
+        if before is not after and (after is State.REPORTED or before is State.REPORTED):
+            self.reported += 1 if after is State.REPORTED else -1
             self._changed.set()
 
     def unstarted(self) -> list[Attempt]:

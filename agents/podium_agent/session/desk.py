@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from podium_agent.session.endings import Endings
     from podium_agent.session.pool import Pool
     from podium_agent.session.tracing import SpanForwarder
+    from podium_agent.session.workers import Channel
     from podium_agent.store.folder import DataFolder
     from podium_agent.store.journal import Journal
 
@@ -51,24 +52,27 @@ class Desk:
             self._news.clear()
             await self._news.wait()
 
-    def worker_hello(self, header: Header, transport: asyncio.WriteTransport) -> bool:
+    def worker_hello(self, header: Header, channel: Channel) -> bool:
         """A worker has connected."""
-        worker, holding = header["worker"], header["holding"]
-        if worker in self._exited or not self._pool.hello(worker, transport, holding["token"] if holding else ""):
+        worker = header["worker"]
+        lane = self._pool.hello(worker)
+        if lane is None or worker in self._exited:
             return False
         self._connected.add(worker)
-        if holding and not self._conductor.knows(holding["token"]):
-            self._conductor.adopt_running(holding, worker)
+        self._conductor.connected(lane, lane.connect(channel))
         self._news.set()
         return True
 
     def worker_said(self, worker: str, header: Header, body: bytes) -> None:
         """A worker has something to tell."""
+        if not header:
+            lane = self._pool.lane(worker)
+            if lane is not None:
+                self._conductor.ends(lane, body)
+            return
         match header["op"]:
-            case "finished":
-                self._conductor.finished(worker, header, body)
             case "log":
-                self._conductor.log_grew(header["token"], header["size"])
+                self._conductor.log_grew(bytes.fromhex(header["token"]), header["size"])
             case "refused":
                 self._conductor.refused(header)
             case "spans":
@@ -88,14 +92,18 @@ class Desk:
 
     def _gone(self, worker: str) -> None:
         code = self._exited.pop(worker)
-        token = self._pool.gone(worker)
-        if token:
+        lane = self._pool.lane(worker)
+        if lane is None:
+            return
+        left = self._conductor.worker_gone(lane, code)
+        self._pool.gone(lane)
+        if left:
             log.info("worker_ended_in_attempt", worker=worker, code=code)
-            self._conductor.worker_gone(token, code)
         else:
             if words := self._endings.last_words(worker):
                 log.warning("worker_ended", worker=worker, code=code, last_words=words)
             self._pool.buried(worker)
-        self._journal.writer_gone(worker)
+            self._journal.writer_gone(worker)
         shutil.rmtree(self._folder.scratch / worker, ignore_errors=True)
+        self._conductor.begin()
         self._news.set()

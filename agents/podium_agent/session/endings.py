@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from podium_agent.executors.outcome import describe_exit
-from podium_agent.session.attempts import Result
+from podium_agent.records import End, Success
 from podium_agent.session.preparation import log_name
 from podium_agent.store.logs import SMALL, append_output, complete, discard
 
@@ -33,24 +33,24 @@ class Endings:
 
     def log_path(self, attempt: Attempt) -> Path:
         """Return where an attempt's log is."""
-        return self.folder.logs / f"{log_name(attempt.holding)}.log"
+        return self.folder.logs / f"{log_name(attempt)}.log"
 
-    def plain(self, attempt: Attempt, state: str, failure: dict[str, Any]) -> Result:
+    def plain(self, attempt: Attempt, state: str, failure: dict[str, Any]) -> End:
         """Return the end of an attempt that never executed."""
-        return _result(attempt, state, failure)
+        return _end(attempt, state, failure)
 
-    async def gathered(self, attempt: Attempt, state: str, failure: dict[str, Any]) -> Result:
+    async def gathered(self, attempt: Attempt, state: str, failure: dict[str, Any]) -> End:
         """Return the end of an attempt whose worker is gone, with all it printed."""
-        said = attempt.result
-        result = _result(attempt, state, failure)
+        said = attempt.end
+        if isinstance(said, Success):
+            kept = {"duration": said.duration, "cpu": said.cpu, "peak": said.peak, "log_bytes": said.log_bytes}
+            return _end(attempt, state, failure, said.log, kept)
         if said is not None:
-            kept = ("ended_at", "cpu_seconds", "peak_memory_bytes", "log_bytes", "log_inline")
-            result.header.update({name: said.header[name] for name in kept})
-            result.log = said.log
-        else:
-            size, result.log = await asyncio.to_thread(self._gather, self.log_path(attempt), attempt.worker)
-            result.header.update(log_bytes=size, log_inline=len(result.log))
-        return result
+            kept = {name: said.facts[name] for name in ("duration", "cpu", "peak", "log_bytes")}
+            return _end(attempt, state, failure, said.log, kept)
+        worker = attempt.lane.name if attempt.lane is not None else ""
+        size, words = await asyncio.to_thread(self._gather, self.log_path(attempt), worker)
+        return _end(attempt, state, failure, words, {"log_bytes": size})
 
     def _gather(self, path: Path, worker: str) -> tuple[int, bytes]:
         """Complete a log; return its size, and the whole of a small one. What a full disk does not take is lost."""
@@ -95,20 +95,19 @@ def timed_out(limit: float) -> dict[str, Any]:
     return {"kind": "timeout_run", "message": f"The attempt executed longer than its run timeout of {limit:g} s."}
 
 
-def _result(attempt: Attempt, state: str, failure: dict[str, Any]) -> Result:
-    return Result(
-        {
-            **attempt.holding,
-            "started_at": attempt.started_at,
-            "ended_at": time.time(),
-            "state": state,
-            "failure": failure,
-            "no_retry": False,
-            "retry_after": None,
-            "blobs": [],
-            "cpu_seconds": None,
-            "peak_memory_bytes": 0,
-            "log_bytes": 0,
-            "log_inline": 0,
-        }
-    )
+def _end(attempt: Attempt, state: str, failure: dict[str, Any], log: bytes = b"", known: Any = None) -> End:
+    now = time.time_ns() // 1000
+    facts = {
+        "state": state,
+        "failure": failure,
+        "no_retry": False,
+        "retry_after": None,
+        "blobs": [],
+        "ended": now,
+        "duration": max(now - attempt.started, 0),
+        "cpu": None,
+        "peak": 0,
+        "log_bytes": 0,
+        **(known or {}),
+    }
+    return End(*attempt.name, attempt.started, facts, b"", log)

@@ -79,6 +79,10 @@ class LogShipper:
         followed.complete = True
         self._offer(followed)
 
+    def follows(self, token: bytes) -> bool:
+        """Whether some of an attempt's log was, or is to be, sent."""
+        return token in self._logs
+
     def drop(self, attempt: session_pb2.AttemptReference, path: Path) -> None:
         """Send no more of a log, and remove it."""
         followed = self._logs.pop(attempt.token, None)

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from podium_agent.rpc import messages
 from podium_agent.session.preparation import named_by
 from podium_agent.store.logs import complete, discard
 
@@ -25,14 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from podium_agent.frames import Header
     from podium_agent.session.conductor import Conductor
     from podium_agent.session.desk import Desk
     from podium_agent.session.logs import LogShipper
     from podium_agent.session.pool import Pool
     from podium_agent.session.spawner import SpawnerClient
     from podium_agent.store.folder import DataFolder
-    from podium_agent.store.journal import Journal, Record, Recovered
+    from podium_agent.store.journal import Found, Journal, Recovered
 
 log = structlog.get_logger(__name__)
 
@@ -70,20 +68,20 @@ class Recovery:
         return bool(state["draining"])
 
     def _adopt_finished(self, recovered: Recovered) -> None:
-        for record in _one_each(recovered.finished):
-            self.conductor.adopt_finished(record.header, record.body)
+        for found in _one_each(recovered.finished):
+            self.conductor.adopt_finished(found)
         if recovered.finished:
             log.info("results_recovered", count=len(recovered.finished))
 
     def _adopt_running(self, recovered: Recovered, state: dict[str, Any]) -> None:
         exited = state["exited"]
         for worker in (*state["living"], *exited):
-            holding: Header = recovered.started.get(worker, {})
-            token = holding.get("token", "")
-            busy = bool(token) and not self.conductor.knows(token)
-            self.pool.adopt(worker, token if busy else "", holding.get("bundle", ""))
-            if busy:
-                self.conductor.adopt_running(holding, worker)
+            found = recovered.started.get(worker)
+            busy = found is not None and not self.conductor.knows(found.record.token)
+            lane = self.pool.adopt(worker, found.order["bundle"] if found is not None else "")
+            if found is not None and busy:
+                self.conductor.adopt_running(found, lane)
+                self.pool.settled(lane)
         for worker, code in exited.items():
             self.desk.worker_exited(worker, code)
 
@@ -97,7 +95,9 @@ class Recovery:
                 await self.desk.wait_for_hellos()
         for worker in self.pool.silent():
             log.warning("worker_silent", worker=worker)
-            self.pool.end(worker, 0.0)
+            lane = self.pool.lane(worker)
+            if lane is not None:
+                self.pool.end(lane, 0.0)
         await self.desk.wait_for_hellos()
 
     def _take_up_logs(self) -> None:
@@ -109,9 +109,9 @@ class Recovery:
             except ValueError:
                 discard(path)
                 continue
-            if not self.conductor.knows(name["token"]):
+            if not self.conductor.knows(name.token):
                 self._complete(path)
-                self.logs.ended(messages.reference(name), path)
+                self.logs.ended(name, path)
 
     def _complete(self, path: Path) -> None:
         try:
@@ -124,15 +124,23 @@ class Recovery:
             if folder.name not in living:
                 shutil.rmtree(folder, ignore_errors=True)
         for folder in self.folder.files.iterdir():
-            if not self.conductor.knows(folder.name):
+            if not self.conductor.knows(token_of(folder.name)):
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _one_each(finished: list[tuple[str, Record]]) -> list[Record]:
-    """Return one result for each attempt: what a session declared counts before what the worker said."""
-    chosen: dict[str, tuple[str, Record]] = {}
-    for name, record in finished:
-        token = record.header["token"]
-        if token not in chosen or name.startswith("session"):
-            chosen[token] = name, record
-    return [record for _, record in chosen.values()]
+def token_of(name: str) -> bytes:
+    """Return the token that a folder is named by; nobody's when it is not named so."""
+    try:
+        return bytes.fromhex(name)
+    except ValueError:
+        return b""
+
+
+def _one_each(finished: list[Found]) -> list[Found]:
+    """Return one end for each attempt: what a session declared counts before what the worker said."""
+    chosen: dict[bytes, Found] = {}
+    for found in finished:
+        token = found.record.token
+        if token not in chosen or found.name.startswith("session"):
+            chosen[token] = found
+    return list(chosen.values())

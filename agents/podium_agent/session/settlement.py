@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import grpc
 import structlog
 
+from podium_agent.records import End
 from podium_agent.rpc.channel import SessionEndedError
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Settler:
 
     def needed(self, attempt: Attempt) -> bool:
         """Whether the attempt set files aside."""
-        return bool(attempt.result and attempt.result.header["blobs"])
+        return isinstance(attempt.end, End) and bool(attempt.end.facts["blobs"])
 
     async def settle(self, attempt: Attempt) -> None:
         """Store the attempt's files; they move into the cache, where the next task probably wants them.
@@ -61,9 +62,9 @@ class Settler:
         Raises:
             UnsettledError: One is refused for good, or is gone.
         """
-        assert attempt.result is not None  # noqa: S101 - the caller asked `needed`
-        names = {sha256 for sha256, _, _ in attempt.result.header["blobs"]}
-        folder = self.folder.files / attempt.token
+        assert isinstance(attempt.end, End)  # noqa: S101 - the caller asked `needed`
+        names = {sha256 for sha256, _, _ in attempt.end.facts["blobs"]}
+        folder = self.folder.files / attempt.token.hex()
         try:
             await self._store(names, folder)
             for sha256 in names:
@@ -91,4 +92,4 @@ class Settler:
 
     def discard(self, attempt: Attempt) -> None:
         """Remove files that nobody will ask for."""
-        shutil.rmtree(self.folder.files / attempt.token, ignore_errors=True)
+        shutil.rmtree(self.folder.files / attempt.token.hex(), ignore_errors=True)
