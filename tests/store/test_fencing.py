@@ -10,6 +10,7 @@ from psycopg.errors import DatabaseError, LockNotAvailable
 
 from podium_coordinator.store import task_runs
 from podium_coordinator.store.batch import Batch
+from podium_coordinator.store.columns import Bigint, Int
 from podium_coordinator.store.errors import FENCED, FencedError
 from podium_coordinator.store.plan import plan
 from podium_coordinator.store.statements import BEAR_ATTEMPTS, FENCE
@@ -137,7 +138,7 @@ async def test_two_commits_of_one_owner_do_not_wait_for_each_other_at_the_fence(
 async def test_the_fence_comes_first_in_every_batch() -> None:
     attempt = born(new_run_id())
     statements = plan(3, 9, Batch(attempts_born=[attempt], attempts_ended=[ended(attempt)]))
-    assert statements[0] == (FENCE, {"shard": 3, "epoch": 9})
+    assert statements[0] == (FENCE, {"shard": Int.of(3), "epoch": Bigint.of(9)})
 
 
 async def test_a_shard_nobody_knows_cannot_be_written(conn: Connection) -> None:

@@ -230,10 +230,10 @@ async def test_updates_find_their_rows_by_key_however_large_the_table_has_become
 
 async def scanned(journal: Journal) -> int:
     """Rows of the table of attempts that scans have read, what the journal's session has not told yet included."""
-    assert journal._link is not None
-    await journal._link.execute("SELECT pg_stat_force_next_flush()")
+    assert journal._pipeline is not None
+    await journal._pipeline.link.execute("SELECT pg_stat_force_next_flush()")
     query = "SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'attempt'"
-    row = await (await journal._link.execute(query)).fetchone()
+    row = await (await journal._pipeline.link.execute(query)).fetchone()
     assert row is not None
     return int(row[0])
 
@@ -259,6 +259,6 @@ async def test_the_journals_commits_wait_for_the_disk_whatever_the_database_says
     await conn.execute(sql.SQL("ALTER DATABASE {} SET synchronous_commit = off").format(sql.Identifier(str(name))))
     run = await store_run(conn)
     await bear(journal, run.run_id)
-    assert journal._link is not None
-    row = await (await journal._link.execute("SHOW synchronous_commit")).fetchone()
+    assert journal._pipeline is not None
+    row = await (await journal._pipeline.link.execute("SHOW synchronous_commit")).fetchone()
     assert row == ("on",)

@@ -10,7 +10,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import pytest
-from psycopg import ProgrammingError
 
 from podium_coordinator.store import task_runs
 from podium_coordinator.store.batch import Batch
@@ -100,8 +99,8 @@ async def test_a_session_that_the_server_ended_between_commits_is_opened_anew(
     conn: Connection, journal: Journal
 ) -> None:
     await journal.commit(0, Batch(attempts_born=[born(new_run_id())]))
-    assert journal._link is not None
-    await conn.execute("SELECT pg_terminate_backend(%s)", [journal._link.info.backend_pid])
+    assert journal._pipeline is not None
+    await conn.execute("SELECT pg_terminate_backend(%s)", [journal._pipeline.link.info.backend_pid])
     await until_gone(conn, NAME)
     await journal.commit(0, Batch(attempts_born=[born(new_run_id())]))
     assert await attempts(conn) == 1
@@ -140,10 +139,10 @@ async def test_a_commit_that_is_interrupted_leaves_nothing_half_done(
 async def test_a_fault_between_two_statements_commits_nothing_of_the_first(conn: Connection, journal: Journal) -> None:
     """The pipeline ends with a Sync even then, which commits whatever was sent outside of a transaction."""
     await journal.commit(0, Batch(attempts_born=[born(new_run_id())]))
-    assert journal._link is not None
+    assert journal._pipeline is not None
     statements = plan(0, 0, Batch(attempts_born=[born(new_run_id())]))
-    with pytest.raises(ProgrammingError, match="cannot adapt"):
-        await journal._send(journal._link, [*statements, ("SELECT %(it)s", {"it": object()})])
+    with pytest.raises(KeyError, match="it"):
+        await journal._send(journal._pipeline, [*statements, ("SELECT %(it)s", {})])
     await journal.close()
     await until_gone(conn, NAME)
     assert await attempts(conn) == 0
@@ -172,8 +171,8 @@ async def test_without_a_database_nothing_was_written() -> None:
 
 async def test_a_server_that_takes_no_writes_is_unavailable(conn: Connection, journal: Journal) -> None:
     await journal.commit(0, Batch(attempts_born=[born(new_run_id())]))
-    assert journal._link is not None
-    await journal._link.execute("SET default_transaction_read_only = on")
+    assert journal._pipeline is not None
+    await journal._pipeline.link.execute("SET default_transaction_read_only = on")
     with pytest.raises(DatabaseUnavailableError):
         await journal.commit(0, Batch(attempts_born=[born(new_run_id())]))
     await journal.commit(0, Batch(attempts_born=[born(new_run_id())]))
@@ -181,8 +180,8 @@ async def test_a_server_that_takes_no_writes_is_unavailable(conn: Connection, jo
 
 async def test_a_statement_over_its_time_was_rolled_back(conn: Connection, other: Connection, journal: Journal) -> None:
     await journal.commit(0, Batch(attempts_born=[born(new_run_id())]))
-    assert journal._link is not None
-    await journal._link.execute("SET statement_timeout = '50ms'")
+    assert journal._pipeline is not None
+    await journal._pipeline.link.execute("SET statement_timeout = '50ms'")
     await other.set_autocommit(False)
     await other.execute("SELECT 1 FROM leadership FOR UPDATE")
     with pytest.raises(DatabaseUnavailableError, match="57014"):
@@ -196,8 +195,8 @@ async def test_a_frozen_server_session_does_not_hold_the_journal_for_longer_than
 ) -> None:
     journal = Journal(partial(journal_connection, database, 0), 0, commit_timeout=0.3)
     await journal.commit(0, Batch(attempts_born=[born(new_run_id())]))
-    assert journal._link is not None
-    frozen = journal._link.info.backend_pid
+    assert journal._pipeline is not None
+    frozen = journal._pipeline.link.info.backend_pid
     os.kill(frozen, signal.SIGSTOP)
     try:
         with pytest.raises(UnknownOutcomeError):

@@ -112,7 +112,9 @@ class Board:
             # Of those that wait there nobody knows whether the order ever left.
             attempt.delivered = attempt.state is AttemptState.RUNNING
 
-    def fill(self, new_token: TokenSource, now: datetime, effects: Effects, sampled: Sampler) -> dict[UUID, list[Order]]:
+    def fill(
+        self, new_token: TokenSource, now: datetime, effects: Effects, sampled: Sampler
+    ) -> dict[UUID, list[Order]]:
         """Give ready task runs to agents with room; return the orders by agent."""
         orders: dict[UUID, list[Order]] = {}
         for placement in place(self.queue, self.fleet.seating, self._window, PLACEMENTS_PER_TURN):

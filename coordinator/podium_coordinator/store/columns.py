@@ -155,6 +155,28 @@ class Texts(Column):
         return cls._pack(len(parts), b"".join(parts), nulls=_NULL in parts)
 
 
+class Int(Column):
+    """One int."""
+
+    oid = 23
+
+    @classmethod
+    def of(cls, value: int) -> Column:
+        """Pack the value."""
+        return cls(_LENGTH.pack(value))
+
+
+class Bigint(Column):
+    """One bigint."""
+
+    oid = 20
+
+    @classmethod
+    def of(cls, value: int) -> Column:
+        """Pack the value."""
+        return cls(struct.pack(">q", value))
+
+
 def _alike(values: Sequence[object]) -> bool:
     """Whether there are values and all are equal: the frequent case in a batch, and far cheaper to pack."""
     return bool(values) and values[0] == values[-1] and values.count(values[0]) == len(values)

@@ -30,7 +30,6 @@ from typing import TYPE_CHECKING, Final
 import psycopg
 from psycopg import errors, pq
 
-from podium_coordinator.store import columns
 from podium_coordinator.store.errors import (
     FENCED,
     DatabaseUnavailableError,
@@ -39,6 +38,7 @@ from podium_coordinator.store.errors import (
     UnknownOutcomeError,
 )
 from podium_coordinator.store.faults import crash_point
+from podium_coordinator.store.pipeline import Pipeline
 from podium_coordinator.store.plan import plan
 from podium_coordinator.store.pools import time_limit, write_connection
 
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from podium_coordinator.store.batch import Batch
-    from podium_coordinator.store.plan import Statement
+    from podium_coordinator.store.pipeline import Statement
     from podium_coordinator.store.pools import Connection
 
 TRIES: Final = 6
@@ -103,7 +103,7 @@ class Journal:
         self._shard = shard
         self._commit_timeout = commit_timeout
         self._connect_timeout = connect_timeout
-        self._link: Connection | None = None
+        self._pipeline: Pipeline | None = None
 
     async def commit(self, epoch: int, batch: Batch) -> None:
         """Commit a batch under an epoch: all of it or nothing. One call at a time.
@@ -121,12 +121,12 @@ class Journal:
             return
         statements = plan(self._shard, epoch, batch)
         for tried in range(1, TRIES + 1):
-            link = await self._connected()
+            pipeline = await self._connected()
             crash_point("journal.before_commit")
             try:
-                await self._send(link, statements)
+                await self._send(pipeline, statements)
             except psycopg.Error as error:
-                await self._refuse(link, _first(error), last=tried == TRIES)
+                await self._refuse(pipeline.link, error, last=tried == TRIES)
                 await asyncio.sleep(random.uniform(0.005, 0.02) * 2**tried)  # noqa: S311 - spreads retries
             except BaseException:
                 await self.close()
@@ -137,17 +137,16 @@ class Journal:
 
     async def close(self) -> None:
         """Close the connection, if there is one."""
-        if self._link is not None:
-            link, self._link = self._link, None
+        if self._pipeline is not None:
+            link, self._pipeline = self._pipeline.link, None
             await link.close()
 
-    async def _connected(self) -> Connection:
-        if self._link is not None and _alive(self._link):
-            return self._link
+    async def _connected(self) -> Pipeline:
+        if self._pipeline is not None and _alive(self._pipeline.link):
+            return self._pipeline
         await self.close()
-        self._link = await self._open()
-        columns.register(self._link)
-        return self._link
+        self._pipeline = Pipeline(await self._open())
+        return self._pipeline
 
     async def _open(self) -> Connection:
         """Connect, again and again for a while: a server that restarts is back in a moment."""
@@ -163,13 +162,9 @@ class Journal:
             await asyncio.sleep(pause)
             pause = min(2 * pause, 1.0)
 
-    async def _send(self, link: Connection, statements: Sequence[Statement]) -> None:
-        with time_limit(link, self._commit_timeout):
-            async with link.pipeline(), link.cursor() as cursor:
-                await cursor.execute("BEGIN", prepare=True)
-                for query, parameters in statements:
-                    await cursor.execute(query, parameters, prepare=True)
-                await cursor.execute("COMMIT", prepare=True)
+    async def _send(self, pipeline: Pipeline, statements: Sequence[Statement]) -> None:
+        with time_limit(pipeline.link, self._commit_timeout):
+            await pipeline.transact(statements)
 
     async def _refuse(self, link: Connection, error: psycopg.Error, *, last: bool) -> None:
         """Raise what a failed commit means; return if it lost a race and may be tried again."""
@@ -195,16 +190,6 @@ class Journal:
         except psycopg.Error:
             return False
         return link.info.transaction_status is pq.TransactionStatus.IDLE
-
-
-def _first(error: psycopg.Error) -> psycopg.Error:
-    """Return the server's word: what was skipped after it may have raised over it."""
-    told: BaseException | None = error
-    while told is not None:
-        if isinstance(told, psycopg.Error) and told.sqlstate is not None:
-            return told
-        told = told.__context__
-    return error
 
 
 def _alive(link: Connection) -> bool:

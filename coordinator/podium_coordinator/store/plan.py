@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, LiteralString
+from typing import TYPE_CHECKING
 
 from podium_coordinator.store import statements as sql
-from podium_coordinator.store.columns import Bigints, Blobs, Flags, Ints, Texts, Times, Uuids
+from podium_coordinator.store.columns import Bigint, Bigints, Blobs, Flags, Int, Ints, Texts, Times, Uuids
 from podium_coordinator.store.values import dump_failure, text
 
 if TYPE_CHECKING:
@@ -25,15 +25,21 @@ if TYPE_CHECKING:
         TaskRunEnded,
     )
     from podium_coordinator.store.batch import Batch
+    from podium_coordinator.store.columns import Column
+    from podium_coordinator.store.pipeline import Statement
 
     Attempts = Sequence[AttemptBorn] | Sequence[AttemptRuns] | Sequence[AttemptEnded]
-    Parameters = Mapping[str, object]
-    Statement = tuple[LiteralString, Parameters]
+    Parameters = Mapping[str, Column]
 
 
 def plan(shard: int, epoch: int, batch: Batch) -> list[Statement]:
     """Return the statements of a batch's transaction, at most twelve, the fence first."""
-    return [(sql.FENCE, {"shard": shard, "epoch": epoch}), *_runs_begin(batch), *_attempts(batch), *_rest(batch)]
+    return [
+        (sql.FENCE, {"shard": Int.of(shard), "epoch": Bigint.of(epoch)}),
+        *_runs_begin(batch),
+        *_attempts(batch),
+        *_rest(batch),
+    ]
 
 
 def _runs_begin(batch: Batch) -> Iterator[Statement]:
@@ -76,7 +82,7 @@ def _still_running(batch: Batch) -> Sequence[AttemptRuns]:
     return [attempt for attempt in batch.attempts_running if attempt.token not in ended]
 
 
-def _names(attempts: Attempts) -> dict[str, object]:
+def _names(attempts: Attempts) -> dict[str, Column]:
     return {
         "run_id": Uuids.of([attempt.run_id for attempt in attempts]),
         "task": Ints.of([attempt.task for attempt in attempts]),

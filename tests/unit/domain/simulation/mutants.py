@@ -149,7 +149,9 @@ MUTANTS = [
     without(reload.reload, "_cancel_rest(run)", "cancel forgotten by a new owner", "pass"),
     without(reload.reload, "run.state, run.outcome, run.reason = ", "reason forgotten", "run.state, run.outcome, _ = "),
     # Placement and agents.
-    without(seating.Seat.room, "self.cpu_used + needs.cpu_millis <= self.cpu_millis * window", "cpu overcommitted", "True"),
+    without(
+        seating.Seat.room, "self.cpu_used + needs.cpu_millis <= self.cpu_millis * window", "cpu overcommitted", "True"
+    ),
     without(
         P.Seat.room,
         "self.memory_used + needs.memory_bytes <= self.memory_bytes * window",
@@ -158,9 +160,7 @@ MUTANTS = [
     ),
     without(seating.Seat.could_ever_fit, "self.labels.issuperset(needs.agent_labels)", "labels ignored", "True"),
     without(seating.Seat.release, "self.cpu_used -= needs.cpu_millis", "cpu leaks", "pass"),
-    without(
-        P.ReadyQueue.first, "run.states[waiting[0]] == SCHEDULED", "stale queue entry placed", "True"
-    ),
+    without(P.ReadyQueue.first, "run.states[waiting[0]] == SCHEDULED", "stale queue entry placed", "True"),
     without(P.ReadyQueue.pop, "turns[run_id] = (run, waiting)", "rest of a run dropped", "pass"),
     without(seating.Seating.best, "seat.open", "closed agent given work", "True"),
     without(seating.Seat.release, "self.note()", "room that came free forgotten", "pass"),
