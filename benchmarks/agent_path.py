@@ -4,7 +4,7 @@ Prints, over several rounds with their spread: the round trip of one task on an 
 heard, gRPC both ways included), tasks per second when many wait at the agent, and the processor time per task of the
 session, of all workers together and of this process.
 
-    python benchmarks/agent_path.py [--rounds 5] [--tasks 2000]
+    python benchmarks/agent_path.py [--rounds 5] [--tasks 4000]
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ import os
 import statistics
 import tempfile
 import time
+import uuid
 from pathlib import Path
 
 from podium.v1 import session_pb2, workflow_pb2
 from tests.agent.bundles import a_bundle, a_call
 from tests.agent.conftest import RunningAgent, start_agent
-from tests.agent.peer import Peer
+from tests.agent.peer import Assignment, Peer
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -37,27 +38,41 @@ class Bench:
     def __init__(self, agent: RunningAgent, peer: Peer, bundle: str) -> None:
         self._agent, self._peer, self._bundle = agent, peer, bundle
 
-    def order(self) -> session_pb2.Assignment:
-        return a_call(self._bundle, "work:noop", resources=workflow_pb2.Resources(cpu_millis=1000))
+    def orders(self, count: int) -> list[Assignment]:
+        """Return tasks of one run."""
+        run_id = uuid.uuid4().bytes
+        return [
+            a_call(
+                self._bundle,
+                "work:noop",
+                attempt=session_pb2.AttemptReference(
+                    run_id=run_id, task=task, map_index=-1, number=1, token=uuid.uuid4().bytes
+                ),
+                task_key=f"task_{task}",
+                resources=workflow_pb2.Resources(cpu_millis=1000),
+            )
+            for task in range(count)
+        ]
 
     async def round_trip(self) -> float:
         """Return the seconds one task takes on an idle agent."""
-        order = self.order()
+        [order] = self.orders(1)
         began = time.perf_counter()
         self._peer.assign(order)
         await self._peer.end_of(order)
         return time.perf_counter() - began
 
     async def flood(self, count: int) -> dict[str, float]:
-        """Return what `count` tasks take that are given all at once."""
-        orders = [self.order() for _ in range(count)]
+        """Return what `count` tasks take that are given as fast as the agent takes them."""
+        orders = self.orders(count)
         session, workers = self._agent.session_pid(), self._agent.worker_pids()
         before = cpu_seconds(session), {pid: cpu_seconds(pid) for pid in workers}, time.process_time()
+        already = len(self._peer.finished)
         began = time.perf_counter()
         for start in range(0, count, 256):
+            await self._peer.until(lambda start=start: len(self._peer.finished) - already >= start - 2048, 120)
             self._peer.assign(*orders[start : start + 256])
-        await self._peer.until(lambda: all(order.attempt.token in self._peer.finished for order in orders[-4:]), 120)
-        await self._peer.until(lambda: all(order.attempt.token in self._peer.finished for order in orders), 120)
+        await self._peer.until(lambda: len(self._peer.finished) - already >= count, 120)
         seconds = time.perf_counter() - began
         of_workers = sum(cpu_seconds(pid) - before[1].get(pid, 0.0) for pid in workers)
         return {
@@ -98,6 +113,6 @@ async def measure(rounds: int, tasks: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--tasks", type=int, default=2000)
+    parser.add_argument("--tasks", type=int, default=4000)
     given = parser.parse_args()
     asyncio.run(measure(given.rounds, given.tasks))
