@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hashlib import sha256
 from typing import TYPE_CHECKING
+from uuid import UUID
 
 import pytest
 
@@ -25,11 +26,11 @@ async def test_a_small_log_is_in_the_attempts_row(conn: Connection, journal: Jou
     run = await store_run(conn)
     attempt = await bear(journal, run.run_id)
     assert await logs.attempt_log(conn, run.run_id, 0, -1, 1) == AttemptLog(
-        1, attempt.token, AttemptState.ASSIGNED, None, None, 0
+        1, UUID(bytes=attempt.token), AttemptState.ASSIGNED, None, None, 0
     )
     await journal.commit(0, Batch(attempts_ended=[ended(attempt, log=b"said", log_bytes=4)]))
     assert await logs.attempt_log(conn, run.run_id, 0, -1) == AttemptLog(
-        1, attempt.token, AttemptState.SUCCEEDED, b"said", None, 4
+        1, UUID(bytes=attempt.token), AttemptState.SUCCEEDED, b"said", None, 4
     )
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from podium.model.spec import WorkflowSpec
 from podium.v1 import workflow_pb2
 from podium.wire import workflow_from_proto
+from podium_coordinator.app.collection import building
 from podium_coordinator.app.wording import Wording, word
 from podium_coordinator.domain.graph import Graph, compile_graph
 from podium_coordinator.domain.records import WorkflowRecord
@@ -57,6 +58,11 @@ class Compiled:
 
 def compile_version(record: WorkflowRecord) -> Compiled:
     """Compile a stored version. Takes about 20 us per task: call it off the event loop."""
+    with building():
+        return _compiled(record)
+
+
+def _compiled(record: WorkflowRecord) -> Compiled:
     message = workflow_pb2.WorkflowSpec.FromString(record.spec or b"")
     spec: WorkflowSpec = workflow_from_proto(message)
     bundle = record.bundle.hex() if record.bundle else ""

@@ -20,6 +20,7 @@ import structlog
 from podium.errors import PodiumError
 from podium.version import __version__
 from podium_coordinator import structured_logs
+from podium_coordinator.app import collection
 from podium_coordinator.app.catalog import Catalog
 from podium_coordinator.app.notify import notify_service_manager
 from podium_coordinator.app.owner import Owner, Stores
@@ -84,6 +85,7 @@ def _url(settings: CoordinatorSettings) -> str:
 
 async def _serve(settings: CoordinatorSettings, database: str, postgres: EmbeddedPostgres | None) -> int:
     stopping = _Signals()
+    collection.begin()
     async with AsyncExitStack() as stack:
         pools = await stack.enter_async_context(_pools(settings, database))
         tracing = Tracing.from_environment(settings.traced_task_runs)

@@ -24,6 +24,7 @@ from podium_coordinator.app.tracing import Tracing
 from podium_coordinator.app.watch import Subscription
 from podium_coordinator.domain.fleet import Agent
 from podium_coordinator.domain.records import AttemptEnded, RunRecord, TaskRunRecord
+from podium_coordinator.domain.run import SCHEDULED
 from podium_coordinator.domain.states import RunState, TaskRunState
 from podium_coordinator.store import commands, runs, task_runs
 from podium_coordinator.store.batch import Batch
@@ -40,7 +41,7 @@ MOST_RUNS = 10_000
 SWEEP_INTERVAL = 60.0
 """Seconds after which a lost hint is found again."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
-SNAPSHOT_PAGE = 10_000
+SNAPSHOT_PAGE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,8 +280,7 @@ class Owner:
         live = self._shard.board.runs.get(run_id) if self._shard else None
         if live is None:
             return frozenset()
-        run = live.run
-        return frozenset(i for i in range(len(run.states)) if run.state_of(i) is TaskRunState.SCHEDULED)
+        return frozenset(index for index, code in enumerate(live.run.states) if code == SCHEDULED)
 
     def counts(self, run_id: UUID) -> dict[TaskRunState, int] | None:
         """Return how the task runs of a run under way here stand, as committed; None when it is not here."""

@@ -122,11 +122,7 @@ def said(board: Board, event: AgentSaid, instant: float, now: datetime, effects:
         replies.moved.append(agent)
     for attempt in event.delivered:
         attempt.delivered = True
-    for name, at in event.started:
-        found = board.find(name)
-        speaker = board.speaker(name, event.agent_id, found[1]) if found else None
-        if found is None or speaker is None or report_started(found[0].run, speaker, at, effects) is Answer.STALE:
-            replies.stale.append((event.link, name))
+    _started(board, event, effects, replies)
     for name, finish, seconds in event.finished:
         _finished(board, event.agent_id, name, finish, seconds, now, effects)
     if event.finished:
@@ -135,6 +131,14 @@ def said(board: Board, event: AgentSaid, instant: float, now: datetime, effects:
         found = board.find(name)
         if found:
             report_returned(found[0].run, board.speaker(name, event.agent_id, found[1]), now, effects)
+
+
+def _started(board: Board, event: AgentSaid, effects: Effects, replies: Replies) -> None:
+    for name, at in event.started:
+        found = board.find(name)
+        speaker = board.speaker(name, event.agent_id, found[1]) if found else None
+        if found is None or speaker is None or report_started(found[0].run, speaker, at, effects) is Answer.STALE:
+            replies.stale.append((event.link, name))
 
 
 def _finished(

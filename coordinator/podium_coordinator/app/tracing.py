@@ -133,12 +133,8 @@ class Tracing:
                 self._taken_up(board.runs[started.run_id], started)
         for row, released in zip(effects.attempts_ended, effects.released, strict=True):
             live = board.runs[row.run_id]
-            if not live.sampled:
-                continue
-            if released.attempt.traced or _worth_telling(row, released.attempt):
-                self._attempt_ended(board, live, row, released)
-            elif row.closes:
-                live.untold += 1
+            if live.sampled:
+                self._attempt_told(board, live, row, released)
         for end in effects.task_runs_ended:
             self._task_run_ended(board.runs[end.run_id], end)
         for run_ended in effects.runs_ended:
@@ -170,6 +166,12 @@ class Tracing:
         bad = ended.reason or "A task failed." if ended.state is RunState.FAILED else ""
         name = f"run {live.record.workflow}"
         self._emit(live, name, None, run_span(live), live.record.created_at, ended.at, attributes, bad)
+
+    def _attempt_told(self, board: Board, live: LiveRun, row: AttemptEnded, released: Released) -> None:
+        if released.attempt.traced or _worth_telling(row, released.attempt):
+            self._attempt_ended(board, live, row, released)
+        elif row.closes:
+            live.untold += 1
 
     def _task_run_ended(self, live: LiveRun, end: TaskRunEnded) -> None:
         if live.sampled and (end.failure is not None or self._budget.spend()):

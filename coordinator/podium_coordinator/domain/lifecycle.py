@@ -18,6 +18,7 @@ from uuid import UUID
 
 from podium.model.rules import Verdict, judge
 from podium.model.spec import TriggerRule
+from podium_coordinator.domain.graph import RULES
 from podium_coordinator.domain.ids import fraction
 from podium_coordinator.domain.records import (
     AttemptBorn,
@@ -29,11 +30,11 @@ from podium_coordinator.domain.records import (
     RunStarted,
     TaskRunEnded,
 )
-from podium_coordinator.domain.graph import RULES
 from podium_coordinator.domain.retry import LONGEST_WAIT, Tries, charge, next_delay
 from podium_coordinator.domain.run import (
     CODES,
     PENDING,
+    SCHEDULED,
     STATES,
     TERMINAL_CODES,
     Effects,
@@ -371,7 +372,7 @@ def _tell_children(run: Run, index: int, now: datetime, effects: Effects) -> lis
     if run.state is R.CANCELLING or ended is T.CANCELLED:
         return []
     counts, graph = column(run, ended), run.graph
-    fallen = []
+    fallen, begin = [], []
     for child in graph.children_of(run.task_of(index)):
         counts[child] += 1
         if run.states[child] != PENDING:
@@ -379,9 +380,11 @@ def _tell_children(run: Run, index: int, now: datetime, effects: Effects) -> lis
         if ended is T.SUCCEEDED and graph.rules[child] == ALL_SUCCESS:
             # By far the most frequent case, judged here: any other end among its upstreams would have ended it.
             if counts[child] == graph.parents[child]:
-                ready(run, child, effects)
+                begin.append(child)
         elif apply_verdict(run, child, judge(graph.rule(child), run.tally(child)), now, effects):
             fallen.append(child)
+    if begin:
+        _ready_all(run, begin, effects)
     return fallen
 
 
@@ -419,7 +422,23 @@ def ready(run: Run, index: int, effects: Effects) -> None:
     """Let a task run wait for capacity."""
     _move(run, index, T.SCHEDULED, effects)
     effects.ready.append((run, index))
-    limit = run.graph.terms_for(run.task_of(index)).start_timeout if run.graph.starts_limited else None
+    if run.graph.starts_limited:
+        _limit_wait(run, index, effects)
+
+
+def _ready_all(run: Run, indexes: list[int], effects: Effects) -> None:
+    """Let pending task runs wait for capacity: as `ready`, for the hundred thousand that one end may free."""
+    _move_all(run, indexes, PENDING, SCHEDULED)
+    items = [(run, index) for index in indexes]
+    effects.changed += items
+    effects.ready += items
+    if run.graph.starts_limited:
+        for index in indexes:
+            _limit_wait(run, index, effects)
+
+
+def _limit_wait(run: Run, index: int, effects: Effects) -> None:
+    limit = run.graph.terms_for(run.task_of(index)).start_timeout
     if limit is not None:
         effects.start_timers.append(StartTimer(run.run_id, index, run.numbers[index], limit))
 
@@ -459,6 +478,17 @@ def _move(run: Run, index: int, state: TaskRunState, effects: Effects) -> None:
     run.counts[before] -= 1
     run.counts[code] += 1
     effects.changed.append((run, index))
+
+
+def _move_all(run: Run, indexes: list[int], before: int, code: int) -> None:
+    """Move task runs that are known to be in one state, and not twice the same, by the states' codes."""
+    if code not in _REACHED[before]:
+        raise IllegalTransitionError(f"Task runs of {run.run_id} go not from {STATES[before]} to {STATES[code]}.")
+    states = run.states
+    for index in indexes:
+        states[index] = code
+    run.counts[before] -= len(indexes)
+    run.counts[code] += len(indexes)
 
 
 def _move_run(run: Run, state: RunState) -> None:

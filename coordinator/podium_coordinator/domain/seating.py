@@ -88,7 +88,7 @@ class Seat:
         """The larger of the parts of cpu and memory in use; above 1 while attempts queue at the agent."""
         cpu = self.cpu_used / self.cpu_millis if self.cpu_millis else 0.0
         memory = self.memory_used / self.memory_bytes if self.memory_bytes else 0.0
-        return cpu if cpu > memory else memory
+        return cpu if cpu > memory else memory  # noqa: FURB136 - twice as fast, and asked for each placement
 
 
 @dataclass(slots=True)

@@ -90,7 +90,7 @@ def _together(group: list[Order]) -> session_pb2.Assignments:
     numbers = [order.attempt.number for order in group]
     called = [said for task in tasks if (said := wording.arguments(task)) is not None]
     alike = called.count(called[0]) == len(called) if called else True
-    told = any([order.inputs for order in group])
+    told = any(order.inputs for order in group)
     return session_pb2.Assignments(
         run_id=live.run_id.bytes,
         order=_common(live, tasks[0], group[0].attempt.traced),

@@ -141,9 +141,9 @@ class Session:
 
     def _next_orders(self) -> list[Order]:
         """Take as many orders as one message may have."""
-        size = 0
-        for count, order in enumerate(self._orders, 1):
-            size += dispatch.weight(order)
+        size = count = 0
+        for order in self._orders:
+            size, count = size + dispatch.weight(order), count + 1
             if size >= LARGEST_BATCH:
                 break
         orders, self._orders = self._orders[:count], self._orders[count:]

@@ -64,7 +64,7 @@ class Ledger:
         self.stopped: dict[UUID, RunState] = {}
         self._seen: dict[UUID, Seen] = {}
         self._ready_since: dict[tuple[UUID, int, int], datetime] = {}
-        self._said: dict[UUID, Finish] = {}
+        self._said: dict[bytes, Finish] = {}
         self._judged: Counter[str] = Counter()
 
     def expects(self, report: Report, under_way: bool) -> Answer:

@@ -98,7 +98,9 @@ MUTANTS = [
     without(L.report_started, "_move(run, speaker.index, T.RUNNING, effects)", "start not noted", "pass"),
     without(L._fail, "effects.retry_timers.append", "retry timer not set", "list().append"),
     without(L.ready, "effects.ready.append", "ready task run not queued", "list().append"),
-    without(L.ready, "effects.start_timers.append", "start timer not set", "list().append"),
+    without(L._limit_wait, "effects.start_timers.append", "start timer not set", "list().append"),
+    without(L._ready_all, "effects.ready += items", "ready task runs not queued", "pass"),
+    without(L._move_all, "run.counts[code] += len(indexes)", "states miscounted together", "pass"),
     without(L._record_end, "effects.task_runs_ended.append", "end without attempt not stored", "list().append"),
     # Budgets and waits.
     without(L._delay, "charge(tries, kind)", "failures not charged", "pass"),
@@ -153,7 +155,7 @@ MUTANTS = [
         seating.Seat.room, "self.cpu_used + needs.cpu_millis <= self.cpu_millis * window", "cpu overcommitted", "True"
     ),
     without(
-        P.Seat.room,
+        seating.Seat.room,
         "self.memory_used + needs.memory_bytes <= self.memory_bytes * window",
         "memory overcommitted",
         "True",
