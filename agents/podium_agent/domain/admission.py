@@ -1,9 +1,9 @@
 """Local admission: which of the assignments that wait at the agent may begin. Pure.
 
 The coordinator may send more than fit. They wait here and begin in the order they came, each as soon as what it asks
-for is free; one that does not fit holds back those behind it, so that large tasks are never passed over for ever. Who holds
-something is an attempt, while it is prepared, or a worker: attempts that a worker executes one after the other and that
-ask for the same hold it once, from the first to the last.
+for is free; one that does not fit holds back those behind it, so that large tasks are never passed over for ever. Who
+holds something is an attempt, while it is prepared, or a worker: attempts that a worker executes one after the other
+and that ask for the same hold it once, from the first to the last.
 """
 
 from __future__ import annotations

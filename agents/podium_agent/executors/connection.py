@@ -66,6 +66,15 @@ class Connection:
         with self._lock:
             self._connect()
 
+    def close(self) -> None:
+        """End the connection, and its pipe."""
+        with self._lock:
+            self._socket.close()
+            if self._tickets >= 0:
+                self._poll.unregister(self._tickets)
+                os.close(self._tickets)
+            self._connected, self._tickets = False, -1
+
     # Orders
 
     def ticket(self) -> int:
@@ -163,11 +172,8 @@ class Connection:
         self._shared({}, b"")
 
     def _try_to_connect(self) -> bool:
-        self._socket.close()
+        self.close()
         self._socket = socket.socket(socket.AF_UNIX)
-        if self._tickets >= 0:
-            self._poll.unregister(self._tickets)
-            os.close(self._tickets)
         self._tickets, writing_end = os.pipe()
         self._poll.register(self._tickets, select.POLLIN)
         os.set_blocking(self._tickets, False)

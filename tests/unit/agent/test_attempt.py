@@ -30,15 +30,28 @@ def walk(*events: Event) -> tuple[State, list[Effect]]:
 
 
 def test_an_attempt_that_goes_well_is_executed_settled_reported_and_forgotten() -> None:
-    state, done = walk(Event.ADMITTED, Event.PREPARED, Event.ENDED, Event.SETTLED, Event.ACKNOWLEDGED)
+    state, done = walk(Event.ADMITTED, Event.DEALT, Event.ENDED_WITH_FILES, Event.SETTLED, Event.ACKNOWLEDGED)
     assert state is State.FORGOTTEN
     assert done == [
         Effect.PREPARE, Effect.EXECUTE, Effect.RELEASE, Effect.SETTLE, Effect.REPORT_RESULT, Effect.FORGET
     ]  # fmt: skip
 
 
+def test_an_attempt_that_leaves_no_files_is_reported_at_once() -> None:
+    assert walk(Event.DEALT, Event.ENDED) == (
+        State.REPORTED,
+        [Effect.EXECUTE, Effect.RELEASE, Effect.REPORT_RESULT],
+    )
+
+
+def test_what_was_dealt_and_not_begun_is_queued_again_and_can_be_given_back() -> None:
+    state, done = walk(Event.DEALT, Event.RECALLED)
+    assert (state, done) == (State.QUEUED, [Effect.EXECUTE, Effect.QUEUE_AGAIN])
+    assert Effect.RETURN in step(state, Event.TAKEN_BACK)[1]
+
+
 def test_resources_of_a_cancelled_attempt_are_free_only_when_its_worker_is_gone() -> None:
-    state, done = walk(Event.ADMITTED, Event.PREPARED, Event.CANCELLED)
+    state, done = walk(Event.ADMITTED, Event.DEALT, Event.CANCELLED)
     assert (state, Effect.RELEASE in done) == (State.CANCELLING, False)
     _, effects = step(state, Event.WORKER_GONE)
     assert effects == (Effect.RELEASE, Effect.REPORT_CANCELLED)
@@ -89,6 +102,6 @@ def test_whatever_happens_an_attempt_is_released_once_and_reported_at_most_once(
     reports = [effect for effect in done if effect in REPORTS]
     assert len(reports) <= 1
     assert done.count(Effect.RELEASE) <= 1
-    assert done.count(Effect.EXECUTE) <= 1
+    assert done.count(Effect.EXECUTE) <= 1 + done.count(Effect.QUEUE_AGAIN)
     assert (Effect.RELEASE in done) is (state not in UNSTARTED | EXECUTING)
     assert not (reports and Effect.RETURN in done)

@@ -3,18 +3,18 @@ from __future__ import annotations
 import asyncio
 import uuid
 
-from podium.v1 import session_pb2
 from podium_agent.domain.attempt import State
 from podium_agent.session.attempts import Attempt, Attempts
+from tests.unit.agent.builders import an_order
 
 
 def an_attempt(state: State = State.QUEUED) -> Attempt:
-    return Attempt(uuid.uuid4().hex, session_pb2.AttemptReference(), {"cpu_millis": 1, "memory_bytes": 2}, state)
+    return Attempt(uuid.uuid4().bytes, an_order(), 0, -1, 1, "task", state=state)
 
 
 async def test_reported_attempts_are_counted_once_whatever_way_they_took() -> None:
     attempts = Attempts()
-    attempts.moved(State.RUNNING, State.SETTLING)
+    attempts.moved(State.DEALT, State.SETTLING)
     attempts.moved(State.SETTLING, State.REPORTED)
     attempts.moved(State.CANCELLING, State.REPORTED)
     assert attempts.reported == 2
@@ -25,7 +25,7 @@ async def test_reported_attempts_are_counted_once_whatever_way_they_took() -> No
 
 async def test_a_drain_sees_every_way_an_attempt_can_go() -> None:
     attempts = Attempts()
-    running, reported = an_attempt(State.RUNNING), an_attempt(State.REPORTED)
+    running, reported = an_attempt(State.DEALT), an_attempt(State.REPORTED)
     attempts.add(running)
     attempts.add(reported)
     executed = asyncio.create_task(attempts.wait_until_executed())

@@ -4,50 +4,61 @@ import os
 import resource
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from podium_agent import frames
-from podium_agent.store.journal import Journal, JournalWriter, Kind, Recovered, read
+from podium_agent import records
+from podium_agent.records import Name, Success
+from podium_agent.store.journal import Journal, JournalWriter, Recovered, read
 
-A, B, C = ("a" * 32, "b" * 32, "c" * 32)
-
-
-def started(token: str) -> dict[str, Any]:
-    return {"token": token, "run": "r"}
+A, B, C = (letter * 16 for letter in (b"a", b"b", b"c"))
+FACTS = b'{"run":"r"}'
 
 
-def ended(token: str, body: bytes = b"42") -> bytes:
-    return frames.pack({"token": token}, body)
+def name(token: bytes) -> Name:
+    return Name(token, 1, 0, -1, 1)
+
+
+def start(writer: JournalWriter, token: bytes) -> None:
+    if writer.full:
+        writer.rotate()
+    order = b"" if writer.knows(1) else records.pack_order(1, FACTS)
+    writer.append(order + records.pack_start(name(token), 5, b"key"), 1)
+
+
+def finish(writer: JournalWriter, token: bytes, output: bytes = b"42") -> None:
+    writer.append(records.pack_success(name(token), (5, 4, 3, 2, 0), output, b""))
 
 
 def recovered(folder: Path) -> Recovered:
     return Journal(folder).recover()
 
 
-def tokens(found: Recovered) -> list[str]:
-    return [record.header["token"] for _, record in found.finished]
+def tokens(found: Recovered) -> list[bytes]:
+    return [item.record.token for item in found.finished]
 
 
 def test_results_without_acknowledgement_are_owed_and_an_open_start_is_busy(tmp_path: Path) -> None:
     writer = JournalWriter(tmp_path, "w1")
-    writer.start(started(A))
-    writer.finish(ended(A))
-    writer.start(started(B))
+    start(writer, A)
+    finish(writer, A)
+    start(writer, B)
     found = recovered(tmp_path)
     assert tokens(found) == [A]
-    assert found.finished[0][1].body == b"42"
-    assert found.started == {"w1": started(B)}
+    assert isinstance(found.finished[0].record, Success)
+    assert found.finished[0].record.output == b"42"
+    assert [(worker, item.record.token, item.order) for worker, item in found.started.items()] == [
+        ("w1", B, {"run": "r"})
+    ]
 
 
 def test_an_acknowledged_result_is_not_owed_again(tmp_path: Path) -> None:
     writer = JournalWriter(tmp_path, "w1")
     for token in (A, B):
-        writer.start(started(token))
-        writer.finish(ended(token))
+        start(writer, token)
+        finish(writer, token)
     journal = Journal(tmp_path)
     journal.recover()
     journal.acknowledge([A])
@@ -56,8 +67,8 @@ def test_an_acknowledged_result_is_not_owed_again(tmp_path: Path) -> None:
 
 def test_the_files_of_a_writer_that_is_gone_are_removed_when_nothing_is_owed(tmp_path: Path) -> None:
     writer = JournalWriter(tmp_path, "w1")
-    writer.start(started(A))
-    writer.finish(ended(A))
+    start(writer, A)
+    finish(writer, A)
     journal = Journal(tmp_path)
     journal.recover()
     journal.writer_gone("w1")
@@ -72,18 +83,18 @@ def test_a_large_file_is_left_for_a_new_one_and_removed_when_all_in_it_is_acknow
     journal = Journal(tmp_path)
     journal.recover()
     for token in (A, B):
-        writer.start(started(token))
-        writer.finish(ended(token, b"x" * (1 << 20)))
-        journal.owe(writer.file, token)
+        start(writer, token)
+        finish(writer, token, b"x" * (1 << 20))
+        journal.owe(writer.file, [token])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["w1.1.journal", "w1.2.journal"]
     journal.acknowledge([A])
     assert [path.name for path in tmp_path.iterdir()] == ["w1.2.journal"]
 
 
 def test_a_new_writer_of_the_same_name_does_not_write_into_an_old_file(tmp_path: Path) -> None:
-    JournalWriter(tmp_path, "session").finish(ended(A))
+    finish(JournalWriter(tmp_path, "session"), A)
     second = JournalWriter(tmp_path, "session")
-    second.finish(ended(B))
+    finish(second, B)
     assert tokens(recovered(tmp_path)) == [A, B]
     assert second.file == "session.2"
 
@@ -97,12 +108,12 @@ def test_a_torn_or_damaged_end_hides_only_what_was_never_told(cut: int, flip: in
         folder = Path(name)
         writer = JournalWriter(folder, "w1")
         for token in (A, B, C):
-            writer.finish(ended(token, b"y" * 50))
+            finish(writer, token, b"y" * 50)
         path = folder / "w1.1.journal"
         whole = path.read_bytes()
         damaged = whole[: cut % len(whole)] + bytes([flip])
         path.write_bytes(damaged)
-        found = [record.header["token"] for record in read(path)]
+        found = [record.token for record, _ in read(path) if isinstance(record, Success)]
         assert found == [A, B, C][: len(found)]
 
 
@@ -121,10 +132,31 @@ def small_files() -> Iterator[int]:
 
 def test_a_record_that_does_not_fit_the_disk_leaves_the_file_as_it_was(tmp_path: Path, small_files: int) -> None:
     writer = JournalWriter(tmp_path, "w1")
-    writer.start(started(A))
+    start(writer, A)
     size = (tmp_path / "w1.1.journal").stat().st_size
     with pytest.raises(OSError, match="too large"):
-        writer.finish(ended(A, os.urandom(small_files)))
+        finish(writer, A, os.urandom(small_files))
     assert (tmp_path / "w1.1.journal").stat().st_size == size
-    writer.finish(ended(A))
-    assert [record.kind for record in read(tmp_path / "w1.1.journal")] == [Kind.START, Kind.FINISH]
+    finish(writer, A)
+    assert [type(record) for record, _ in read(tmp_path / "w1.1.journal")] == [records.Order, records.Start, Success]
+
+
+def test_what_a_writer_wrote_since_it_was_last_heard_is_read_across_its_files(tmp_path: Path) -> None:
+    journal, writer = Journal(tmp_path), JournalWriter(tmp_path, "w1")
+    start(writer, A)
+    finish(writer, A)
+    journal.passed("w1", writer.place)
+    finish(writer, B, b"x" * (1 << 20))
+    start(writer, C)
+    assert [(found.name, found.record.token) for found in journal.news("w1")] == [("w1.1", B), ("w1.2", C)]
+    assert journal.news("w1") == []
+    finish(writer, C)
+    [found] = journal.news("w1")
+    assert (type(found.record), found.order) == (Success, {"run": "r"})
+
+
+def test_the_files_of_a_writer_that_is_gone_are_removed_though_nothing_was_ever_owed(tmp_path: Path) -> None:
+    start(JournalWriter(tmp_path, "w1"), A)
+    journal = Journal(tmp_path)
+    journal.writer_gone("w1")
+    assert not list(tmp_path.iterdir())
