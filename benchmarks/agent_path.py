@@ -23,6 +23,8 @@ from tests.agent.bundles import a_bundle, a_call
 from tests.agent.conftest import RunningAgent, start_agent
 from tests.agent.peer import Assignment, Peer
 
+MOST_AHEAD = 2048
+"""Tasks that may wait at the agent."""
 TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -62,6 +64,10 @@ class Bench:
         await self._peer.end_of(order)
         return time.perf_counter() - began
 
+    async def ended(self, count: int) -> None:
+        """Wait for so many ends in all."""
+        await self._peer.until(lambda: len(self._peer.finished) >= count, 120)
+
     async def flood(self, count: int) -> dict[str, float]:
         """Return what `count` tasks take that are given as fast as the agent takes them."""
         orders = self.orders(count)
@@ -70,9 +76,9 @@ class Bench:
         already = len(self._peer.finished)
         began = time.perf_counter()
         for start in range(0, count, 256):
-            await self._peer.until(lambda start=start: len(self._peer.finished) - already >= start - 2048, 120)
+            await self.ended(already + start - MOST_AHEAD)
             self._peer.assign(*orders[start : start + 256])
-        await self._peer.until(lambda: len(self._peer.finished) - already >= count, 120)
+        await self.ended(already + count)
         seconds = time.perf_counter() - began
         of_workers = sum(cpu_seconds(pid) - before[1].get(pid, 0.0) for pid in workers)
         return {
