@@ -68,7 +68,7 @@ class AgentSettings(BaseModel):
     """Assignments that may wait at the agent."""
     max_workers: int | None = Field(default=None, ge=1, le=4096)
     """Worker processes at most; None for eight per core, and at least 32."""
-    recycle_after: int = Field(default=1000, ge=1)
+    recycle_after: int = Field(default=20_000, ge=1)
     """Attempts after which a worker is replaced."""
     python: Path = Field(default_factory=lambda: Path(sys.executable))
     """The interpreter that executes tasks; it needs no Podium of its own."""

@@ -86,6 +86,7 @@ class Worker:
         self._interruptible = False
         self._terminated = False
         self._handler = self._on_term
+        self._pid = os.getpid()
 
     def run(self) -> None:
         """Serve until told to exit."""
@@ -236,6 +237,8 @@ class Worker:
             return outcome.failed("user_error", str(error))
         result = function(*arguments["args"], **arguments["kwargs"])
         self._interruptible = False
+        if os.getpid() != self._pid:
+            os._exit(0)  # a process that the task forked came back from it: there is one worker, and this is not it
         return products.deliver(result)
 
     def _check_wanted(self) -> None:
@@ -268,13 +271,12 @@ class Scratch:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._inode = 0
+        self._inode = self._changed = 0
 
     def enter(self) -> None:
         """Make it, and make it the working folder."""
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         os.chdir(self.folder)
-        self._inode = os.stat(".").st_ino  # noqa: PTH116 - the hot path's own form
 
     def tidy(self, began: int) -> None:
         """Empty it, and come back to it, if an attempt that began then (ns since the Unix epoch) may have changed that.
@@ -283,10 +285,11 @@ class Scratch:
         """
         try:
             found = os.stat(".")  # noqa: PTH116 - no Path object for each attempt
-            untouched = found.st_ino == self._inode and found.st_ctime_ns < began - COARSE_NANOSECONDS
         except OSError:
-            untouched = False
-        if not untouched:
+            self._empty()
+            return
+        changed = found.st_ctime_ns
+        if found.st_ino != self._inode or changed != self._changed or changed >= began - COARSE_NANOSECONDS:
             self._empty()
 
     def _empty(self) -> None:
@@ -297,6 +300,8 @@ class Scratch:
                     shutil.rmtree(entry.path, ignore_errors=True)
                 else:
                     os.unlink(entry.path)  # noqa: PTH108 - an entry is at hand, not a Path
+        found = self.folder.stat()
+        self._inode, self._changed = found.st_ino, found.st_ctime_ns
 
 
 def is_unwinding() -> bool:

@@ -55,6 +55,10 @@ MODULE = """
 
     def pid():
         return os.getpid()
+
+    def fork_and_return():
+        os.fork()
+        return os.getpid()
 """
 
 
@@ -162,6 +166,19 @@ async def test_processes_a_task_leaves_behind_are_ended_with_it(
     child = await peer.result_of(order)
     assert is_gone(child)
     assert is_gone(grandchild)
+
+
+async def test_a_process_a_task_forks_is_no_worker_though_it_comes_back_from_the_task(
+    agent: RunningAgent, peer: Peer, bundle: str
+) -> None:
+    await peer.hello()
+    orders = [a_call(bundle, "work:fork_and_return") for _ in range(10)]
+    peer.assign(*orders)
+    workers = {await peer.result_of(order) for order in orders}
+    after = a_call(bundle, "work:pid")
+    peer.assign(after)
+    assert await peer.result_of(after) in workers
+    assert peer.finished_count == dict.fromkeys(peer.finished, 1)
 
 
 async def test_a_shells_exit_code_and_signal_are_told(agent: RunningAgent, peer: Peer) -> None:

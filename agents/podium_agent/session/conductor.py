@@ -215,19 +215,19 @@ class Conductor:
         """Apply what is demanded from outside, once it is known whether the attempt executes."""
         lane = attempt.lane
         if attempt.state is State.DEALT and lane is not None:
-            lane.closed = True
             self.recall(lane)
             if attempt.state is State.DEALT:
                 self.read_on(lane)
             if attempt.state is State.DEALT and len(lane.dealt) > 1 and event is not Event.TAKEN_BACK:
-                asyncio.get_running_loop().call_later(BETWEEN_TWO, self._demand_again, attempt, event)
+                lane.closed = True
+                asyncio.get_running_loop().call_later(BETWEEN_TWO, self._demand_again, attempt, event, lane)
                 return
-            lane.closed = False
         if event is Event.TIMED_OUT and not self._is_overdue(attempt):
             return
         self._apply(attempt, event)
 
-    def _demand_again(self, attempt: Attempt, event: Event) -> None:
+    def _demand_again(self, attempt: Attempt, event: Event, lane: Lane) -> None:
+        lane.closed = False
         self._demand(attempt, event)
         self.begin()
 

@@ -236,7 +236,7 @@ class Effects:
         if end is None or attempt.state is not State.REPORTED:
             return
         if end.log:
-            if not isinstance(end, records.Success) or self._parts.logs.follows(attempt.token):
+            if not isinstance(end, records.Success) or attempt.lane is None or self._parts.logs.follows(attempt.token):
                 self._parts.logs.drop(attempt.reference, self._parts.endings.log_path(attempt))
         elif end.log_bytes if isinstance(end, records.Success) else end.facts["log_bytes"]:
             self._parts.logs.ended(attempt.reference, self._parts.endings.log_path(attempt))

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 WINDOW = 20_000
 """Microseconds of expected work that may be dealt to a worker ahead."""
 MOST_DEALT = 64
+MOST_BYTES = 4 << 20
+"""Bytes that may be told a worker before it has to have executed all of it."""
 MOST_KNOWN = 64
 """Orders a worker knows before it forgets them all, when it has nothing to do."""
 
@@ -42,8 +44,9 @@ class Phase(Enum):
 class Lane:
     """A worker: the bundle it is bound to ("" for none yet), what it has been dealt, how many it has executed.
 
-    `load` is the expected work in it, in microseconds; `since` is the loop's time when its first attempt became the
-    first; `stuck` is a lane whose first attempt takes long, `closed` one that is dealt nothing for another reason.
+    `load` is the expected work in it, in microseconds, `size` the bytes told since it was empty; `since` is the loop's
+    time when its first attempt became the first; `stuck` is a lane whose first attempt takes long, `closed` one that is
+    dealt nothing for another reason.
     """
 
     name: str
@@ -56,6 +59,7 @@ class Lane:
     channel: Channel | None = None
     dealt: dict[int, Attempt] = field(default_factory=dict)
     load: int = 0
+    size: int = 0
     since: float = 0.0
     stuck: bool = False
     closed: bool = False
@@ -81,11 +85,18 @@ class Lane:
         """Whether one more of the order fits; `most` is how many the worker may execute before it is replaced."""
         usual = order.usual.micros
         ahead = len(self.dealt)
-        return usual > 0 and self.load + usual <= WINDOW and ahead < MOST_DEALT and self.served + ahead < most
+        return (
+            0 < usual <= WINDOW - self.load
+            and ahead < MOST_DEALT
+            and self.served + ahead < most
+            and self.size < MOST_BYTES
+        )
 
     def deal(self, attempt: Attempt, extra: bytes) -> None:
         """Put an attempt behind the others; `flush` tells the worker."""
         order = attempt.order
+        if not self.dealt:
+            self.size = 0
         if order.number not in self._known:
             self._introduce(order)
         self._last += 1
@@ -95,6 +106,7 @@ class Lane:
         self.load += attempt.expected
         self.dealt[self._last] = attempt
         key = attempt.key.encode()
+        self.size += len(attempt.arguments) + len(extra)
         self._tasks.append(records.pack_task(self._last, attempt.name, usual, key, attempt.arguments, extra))
         self._tickets.append(records.TICKET.pack(self._last))
 
@@ -109,6 +121,7 @@ class Lane:
             self._known.clear()
             self._orders.append(frames.pack({"op": "forget"}))
         self._known.add(order.number)
+        self.size += len(order.frame)
         self._orders.append(order.frame)
 
     def remove(self, attempt: Attempt) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from podium_agent.store.folder import DataFolder
 
 DEFAULT_CPU_MILLIS = 1000
-MOST_ORDERS = 512
+MOST_ORDERS = 128
 """Orders that are recognized when they come again."""
 MOST_KINDS = 4096
 """Actions whose usual durations are known."""

@@ -59,17 +59,18 @@ class Watch:
 
     def _look_at(self, lane: Lane, latest: float) -> bool:
         """Return whether to look at a lane again."""
-        first = next(iter(lane.dealt.values()), None)
+        first = first_in(lane)
         if first is None:
             return False
         if lane.since > latest or first.told_started:
             return not first.told_started
         self._reader.read_on(lane)
         lane.stuck = True
-        if len(lane.dealt) > 1:
+        first = first_in(lane)
+        if first is None or not first.started or len(lane.dealt) > 1:
             self._reader.recall(lane)
-        first_now = next(iter(lane.dealt.values()), None)
-        return first_now is not None and not self._tell_started(first_now)
+            first = first_in(lane)
+        return first is not None and not self._tell_started(first)
 
     def _tell_started(self, attempt: Attempt) -> bool:
         """Tell that an attempt has begun, if it did a while ago."""
@@ -77,3 +78,8 @@ class Watch:
             attempt.told_started = True
             self._outbox.start(attempt)
         return attempt.told_started
+
+
+def first_in(lane: Lane) -> Attempt | None:
+    """Return the attempt that a worker executes, or will next."""
+    return next(iter(lane.dealt.values()), None)
