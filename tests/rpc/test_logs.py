@@ -50,13 +50,13 @@ def named(attempt: AttemptBorn) -> AttemptName:
     return AttemptName(attempt.run_id, attempt.task, attempt.map_index, attempt.number)
 
 
-def reference(attempt: AttemptBorn, token: UUID | None = None) -> session_pb2.AttemptReference:
+def reference(attempt: AttemptBorn, token: bytes | None = None) -> session_pb2.AttemptReference:
     return session_pb2.AttemptReference(
         run_id=attempt.run_id.bytes,
         task=attempt.task,
         map_index=attempt.map_index,
         number=attempt.number,
-        token=(token or attempt.token).bytes,
+        token=token or attempt.token,
     )
 
 
@@ -113,7 +113,7 @@ async def test_pieces_are_stored_and_answered_in_order(site: Site) -> None:
 
 async def test_pieces_under_another_token_are_dropped_and_acknowledged(site: Site) -> None:
     attempt = await a_running_attempt(site)
-    forged = session_pb2.AppendLogsRequest(attempt=reference(attempt, uuid4()), data=piece("forged"))
+    forged = session_pb2.AppendLogsRequest(attempt=reference(attempt, uuid4().bytes), data=piece("forged"))
     unknown = session_pb2.AppendLogsRequest(attempt=reference(born(uuid4())), offset=7, data=b"abc")
     assert await sent(site, forged, unknown) == [len(forged.data), 10]
     assert site.logs.names() == []

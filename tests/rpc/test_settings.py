@@ -33,6 +33,7 @@ FLIPS: dict[str, tuple[str, Any]] = {
     "max_message_bytes": ("8MiB", 8 << 20),
     "call_timeout": ("5", 5.0),
     "drain_timeout": ("1", 1.0),
+    "traced_task_runs": ("20", 20),
     "log_format": ("json", "json"),
     "log_level": ("debug", "debug"),
 }

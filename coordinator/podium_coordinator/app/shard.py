@@ -50,7 +50,7 @@ from podium_coordinator.store.faults import Commits
 
 MOST_EVENTS_WAITING = 100_000
 EVENTS_PER_TURN = 4_096
-BUSY = 4
+BUSY = 16
 """Attempts that end in one turn from which on the loop counts as busy: agents then have work ahead, and a turn that
 waits `GATHER` seconds for more to do costs far less per attempt."""
 GATHER = 0.005

@@ -26,6 +26,16 @@ MOST_BENCHES = 256
 LONGEST_LOG = 4_096
 
 
+@dataclass(slots=True)
+class Changes:
+    """Seats that have changed since the last look, and whether in any other way than by taking what was `offered`."""
+
+    seats: list[Seat] = field(default_factory=list)
+    others: bool = False
+    offered: Seat | None = None
+    """The seat that was found last, until it takes something."""
+
+
 @dataclass(slots=True, eq=False)
 class Seat:
     """An agent as placement sees it; `live` maps (run, task run) to the class of the attempt it holds there."""
@@ -39,7 +49,7 @@ class Seat:
     live: dict[tuple[UUID, int], SchedulingClass] = field(default_factory=dict)
     cpu_used: int = 0
     memory_used: int = 0
-    changes: list[Seat] | None = None
+    changes: Changes | None = None
     """Where a change of this seat is noted, once until it is read."""
     noted: bool = False
     stamp: int = 0
@@ -51,7 +61,12 @@ class Seat:
         self.live[run_id, index] = needs
         self.cpu_used += needs.cpu_millis
         self.memory_used += needs.memory_bytes
-        self.note()
+        changes = self.changes
+        if changes is not None and changes.offered is self:
+            changes.offered = None
+            self._note(changes)
+        else:
+            self.note()
 
     def release(self, run_id: UUID, index: int) -> None:
         """Let an attempt go; harmless if it was not held."""
@@ -63,9 +78,14 @@ class Seat:
 
     def note(self) -> None:
         """Say that something about the seat has changed."""
-        if not self.noted and self.changes is not None:
+        if self.changes is not None:
+            self.changes.others = True
+            self._note(self.changes)
+
+    def _note(self, changes: Changes) -> None:
+        if not self.noted:
             self.noted = True
-            self.changes.append(self)
+            changes.seats.append(self)
 
     def could_ever_fit(self, needs: SchedulingClass) -> bool:
         """Whether the agent, empty, has room for such an attempt and the labels it asks for."""
@@ -117,14 +137,12 @@ class Seating:
 
     def __init__(self, seats: Iterable[Seat] = ()) -> None:
         self._seats: list[Seat] = []
-        self._changes: list[Seat] = []
+        self._changes = Changes()
         self._log: list[Seat] = []
         self._benches: OrderedDict[tuple[SchedulingClass, float], Bench] = OrderedDict()
         self._order: dict[Seat, int] = {}
         self._last: Bench | None = None
-        """Where the last seat was found, if nothing was noted since but what was given to seats found there."""
-        self._due = 0
-        """How many changes that makes."""
+        """Where the last seat was found; it is still at the top there."""
         self.idle: set[Seat] = set()
         """Open seats with room for more work than they have, as of the last look."""
         self.crowded: set[Seat] = set()
@@ -142,29 +160,27 @@ class Seating:
     def best(self, needs: SchedulingClass, window: float) -> Seat | None:
         """Return the least loaded open seat with room for such an attempt, of equals the one with fewest attempts."""
         bench = self._last
-        if bench is not None and bench.needs is needs and bench.window == window and len(self._changes) == self._due:
-            # Nothing has changed but what was given to the seats found since: the last of them is at the top.
+        if bench is not None and bench.needs is needs and bench.window == window and not self._changes.others:
+            # Nothing has changed but what was given to the seats found here, each of which was entered anew since.
             heapq.heapreplace(bench.heap, self._entry(bench.heap[0][4]))
         else:
             bench = self._bench(needs, window)
-            self._due = 0
-        seat = bench.top()
+        seat = self._changes.offered = bench.top()
         self._last = bench if seat is not None else None
-        if seat is not None and not seat.noted:
-            self._due += 1
         return seat
 
     def look(self) -> None:
         """Take note of what has changed."""
-        for seat in self._changes:
+        for seat in self._changes.seats:
             seat.noted = False
             seat.stamp += 1
             load = seat.load
             _put(self.idle, seat, seat.open and load < 1.0)
             _put(self.crowded, seat, load > 1.0)
         self._last = None
-        self._log += self._changes
-        self._changes.clear()
+        self._log += self._changes.seats
+        self._changes.seats.clear()
+        self._changes.others, self._changes.offered = False, None
         if len(self._log) > LONGEST_LOG:
             self._log.clear()
             self._benches.clear()
@@ -184,7 +200,7 @@ class Seating:
             self._benches[needs, window] = bench
             if len(self._benches) > MOST_BENCHES:
                 self._benches.popitem(last=False)
-        for seat in self._log[bench.read :] if bench.read < len(self._log) else ():
+        for seat in dict.fromkeys(self._log[bench.read :]):  # once each: a seat has one entry that is valid
             heapq.heappush(bench.heap, self._entry(seat))
         bench.read = len(self._log)
         return bench
