@@ -306,3 +306,25 @@ async def test_a_stopped_worker_is_left_and_what_it_had_goes_on_elsewhere(
         assert await peer.result_of(order) == index
     os.kill(stopped, signal.SIGCONT)
     assert peer.finished_count == dict.fromkeys(peer.finished, 1)
+
+
+async def test_who_is_cancelled_takes_no_other_along_whatever_its_worker_is_just_doing(
+    start: Start, peer: Peer, bundle: str
+) -> None:
+    start(cpu="2")
+    await peer.hello()
+    run = Run(peer, bundle)
+    await run.known_to_be_short()
+    orders = [run.call("doze", 0.001) for _ in range(240)]
+    peer.assign(*orders)
+    unwanted = orders[::8]
+    for order in unwanted:
+        peer.say(cancels=[order.attempt])
+    for order in orders:
+        end = await peer.end_of(order)
+        if order not in unwanted:
+            assert end.state == run_pb2.ATTEMPT_STATE_SUCCEEDED, end
+        elif end.state != run_pb2.ATTEMPT_STATE_SUCCEEDED:
+            assert end.state == run_pb2.ATTEMPT_STATE_CANCELLED, end
+    assert peer.finished_count == dict.fromkeys(peer.finished, 1)
+    assert not peer.returned
