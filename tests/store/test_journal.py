@@ -228,6 +228,22 @@ async def test_updates_find_their_rows_by_key_however_large_the_table_has_become
     assert await scanned(journal) - before == 0
 
 
+async def test_ends_stay_on_the_page_where_their_attempts_were_born(conn: Connection, journal: Journal) -> None:
+    """Such an update costs no entry in the index, and two thirds of the WAL."""
+    run, size, ahead = await store_run(conn), 100, 3
+    attempts = [born(run.run_id, task) for task in range(20 * size)]
+    batches = [attempts[start : start + size] for start in range(0, len(attempts), size)]
+    for number, batch in enumerate(batches):
+        done = [ended(each, output=b"null") for each in batches[number - ahead]] if number >= ahead else []
+        await journal.commit(0, Batch(attempts_born=batch, attempts_ended=done))
+    assert journal._pipeline is not None
+    await journal._pipeline.link.execute("SELECT pg_stat_force_next_flush()")
+    query = "SELECT n_tup_hot_upd::float / n_tup_upd FROM pg_stat_user_tables WHERE relname = 'attempt'"
+    row = await (await journal._pipeline.link.execute(query)).fetchone()
+    assert row is not None
+    assert row[0] > 0.75
+
+
 async def scanned(journal: Journal) -> int:
     """Rows of the table of attempts that scans have read, what the journal's session has not told yet included."""
     assert journal._pipeline is not None

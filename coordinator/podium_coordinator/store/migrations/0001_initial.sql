@@ -72,7 +72,8 @@ CREATE TABLE run (
 CREATE INDEX run_unfinished ON run (shard, run_id) WHERE state IN ('queued', 'running', 'paused', 'cancelling');
 CREATE INDEX run_by_workflow ON run (workflow, run_id DESC);
 
--- One row per attempt, born at dispatch, updated when it starts and when it ends.
+-- One row per attempt, born at dispatch, updated when it ends, and when it starts if that is long before. An end grows the
+-- row; half of each page is left for that, or nine of ten would have to move to another page and be indexed anew.
 CREATE TABLE attempt (
     run_id      uuid NOT NULL,
     task        int NOT NULL,
@@ -92,7 +93,7 @@ CREATE TABLE attempt (
     output      bytea,
     log         bytea,
     PRIMARY KEY (run_id, task, map_index, number)
-) WITH (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
+) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 
 -- Task runs that ended without an attempt deciding it.
 CREATE TABLE task_run (
