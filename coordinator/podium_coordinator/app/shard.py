@@ -50,6 +50,8 @@ from podium_coordinator.store.faults import Commits
 
 MOST_EVENTS_WAITING = 100_000
 EVENTS_PER_TURN = 4_096
+CHANGES_PER_TURN = 4_096
+"""Changes of task runs after which a turn takes no further event: some tens of milliseconds of work."""
 BUSY = 16
 """Attempts that end in one turn from which on the loop counts as busy: agents then have work ahead, and a turn that
 waits `GATHER` seconds for more to do costs far less per attempt."""
@@ -137,6 +139,8 @@ class Shard:
         for _ in range(min(len(self._inbox), EVENTS_PER_TURN)):
             self._apply(self._inbox.popleft(), instant, now, effects, replies, batch)
             released = self.board.release(effects, released)
+            if len(effects.changed) >= CHANGES_PER_TURN:
+                break
         self.board.keep_outputs(effects)
         self.board.enqueue(effects, now, self._tracing.enabled)
         replies.orders = self.board.fill(self._tokens.__next__, now, effects, self._tracing.in_detail)

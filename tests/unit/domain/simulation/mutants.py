@@ -164,7 +164,7 @@ MUTANTS = [
     without(seating.Seat.release, "self.cpu_used -= needs.cpu_millis", "cpu leaks", "pass"),
     without(P.ReadyQueue.first, "run.states[waiting[0]] == SCHEDULED", "stale queue entry placed", "True"),
     without(P.ReadyQueue.pop, "turns[run_id] = (run, waiting)", "rest of a run dropped", "pass"),
-    without(seating.Seating.best, "seat.open", "closed agent given work", "True"),
+    without(seating.Bench.top, "seat.open and ", "closed agent given work"),
     without(seating.Seat.release, "self.note()", "room that came free forgotten", "pass"),
     without(L._tell_children, "if counts[child] == graph.parents[child]:", "started before all succeeded", "if True:"),
     without(fleet.Fleet._lost_at, "self.terms.lost_after", "lost too early", "self.terms.disconnected_after"),
