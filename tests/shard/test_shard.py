@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from podium.model.spec import Literal, Output, PythonAction, RetryPolicy, TaskSpec, TriggerRule
+from podium.model.spec import Literal, Output, PythonAction, Resources, RetryPolicy, TaskSpec, TriggerRule
 from podium_coordinator.app.events import Held
 from podium_coordinator.domain.fleet import Terms
 from podium_coordinator.domain.records import AgentRecord
@@ -225,6 +226,37 @@ async def test_waiting_attempts_are_taken_back_for_an_idle_agent(database: str) 
             if order.name.task != moved.name.task:
                 busy.finish(order)
         assert (await cluster.ended(run_id)).state is RunState.SUCCEEDED
+
+
+async def test_waiting_attempts_move_though_something_waits_that_nobody_has_room_for(database: str) -> None:
+    async with a_cluster(database) as cluster:
+        huge = a_task("huge", resources=Resources(64_000))
+        await cluster.register(a_task("warm"), huge, *(a_task(f"t{i}", "warm") for i in range(4)))
+        busy = await cluster.agent("busy", cpu_millis=1000)
+        await cluster.submit()
+        busy.finish(await busy.orders.get(), seconds=0.001)
+        busy.start(await busy.orders.get())
+        await cluster.agent("too-small", cpu_millis=500)
+        idle = await cluster.agent("idle", cpu_millis=1000)
+        taken = await busy.recalled.get()
+        busy.say(returned=(taken,))
+        assert (await idle.orders.get()).name.task == taken.task
+
+
+async def test_attempts_that_an_idle_agent_could_not_take_are_left_where_they_are(database: str) -> None:
+    async with a_cluster(database) as cluster:
+        await cluster.register(a_task("warm"), *(a_task(f"t{i}", "warm") for i in range(4)))
+        busy = await cluster.agent("busy", cpu_millis=1000)
+        await cluster.submit()
+        busy.finish(await busy.orders.get(), seconds=0.001)
+        orders = [await busy.orders.get() for _ in range(4)]
+        await cluster.agent("too-small", cpu_millis=500)
+        board = cluster.owner.current().board
+        assert board.recall(datetime.now(UTC) + timedelta(seconds=9), 0.05) == []
+        await cluster.agent("idle", cpu_millis=1000)
+        movable = board.recall(datetime.now(UTC) + timedelta(seconds=9), 0.05)
+        assert {name for _, name in movable} <= {order.name for order in orders}
+        assert len(movable) == 2
 
 
 async def test_an_agent_that_comes_back_to_a_new_owner_as_it_was_writes_nothing(database: str) -> None:

@@ -15,6 +15,7 @@ from uuid import UUID
 from podium_coordinator.app.events import AgentLink, AttemptName, Order
 from podium_coordinator.app.live import LiveRun
 from podium_coordinator.domain.fleet import Agent, Fleet
+from podium_coordinator.domain.graph import SchedulingClass
 from podium_coordinator.domain.lifecycle import Speaker, assign
 from podium_coordinator.domain.placement import ReadyQueue, place
 from podium_coordinator.domain.run import Effects, LiveAttempt, Run
@@ -144,7 +145,9 @@ class Board:
         return 1.0 + 2.0 ** int(log2(max(1.0, min(MOST_AHEAD, WORK_AHEAD / max(usual, 1e-6)))))
 
     def recall(self, now: datetime, after: float) -> list[tuple[Agent, AttemptName]]:
-        """Choose unstarted attempts to take back for agents with nothing to do.
+        """Choose unstarted attempts to take back for agents with room that could take them.
+
+        Whatever waits for capacity at that moment has no use for that room, or it would have been placed there.
 
         Args:
             now: The present.
@@ -152,19 +155,26 @@ class Board:
         """
         seating = self.fleet.seating
         seating.look()
-        if self.queue or not seating.idle:
+        if not seating.idle:
             return []
+        movable: dict[SchedulingClass, bool] = {}
         chosen = []
         for agent in [self.fleet.agents[seat.agent_id] for seat in seating.crowded]:
             if agent.agent_id not in self.links:
                 continue
-            waiting = self._unstarted(agent, now, after)
+            for needs in set(agent.seat.live.values()) - movable.keys():
+                movable[needs] = any(seat.could_ever_fit(needs) and seat.room(needs, 1.0) for seat in seating.idle)
+            waiting = self._unstarted(agent, now, after, movable)
             chosen += [(agent, name) for name in waiting[len(waiting) // 2 :]]
         return chosen
 
-    def _unstarted(self, agent: Agent, now: datetime, after: float) -> list[AttemptName]:
+    def _unstarted(
+        self, agent: Agent, now: datetime, after: float, movable: dict[SchedulingClass, bool]
+    ) -> list[AttemptName]:
         names = []
-        for run_id, index in agent.seat.live:
+        for (run_id, index), needs in agent.seat.live.items():
+            if not movable[needs]:
+                continue
             live = self.runs.get(run_id)
             attempt = live.run.attempts.get(index) if live else None
             if live is None or attempt is None or attempt.state is not AttemptState.ASSIGNED:

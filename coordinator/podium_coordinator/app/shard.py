@@ -237,7 +237,7 @@ class Shard:
                 self.timers.after(max(0.01, due - instant), ReviewDue())
         seating = self.board.fleet.seating
         seating.look()
-        if not self._recalling and not self.board.queue and seating.lopsided:
+        if not self._recalling and seating.lopsided:
             self._recalling = True
             self.timers.after(RECALL_AFTER, RebalanceDue())
 
