@@ -134,12 +134,12 @@ class Capture:
                 pass
 
     def _read(self, descriptor: int) -> bool:
+        if self._log is None and self._open is not None:
+            self._log = self._open()  # first: the process may die at any time, and what was read must not die with it
         try:
             data = os.read(descriptor, CHUNK)
         except BlockingIOError:
             return False
-        if self._log is None and self._open is not None:
-            self._log = self._open()
         if self._log is not None:
             self._log.write(self._streams[descriptor], data)
         return True

@@ -27,6 +27,7 @@ from podium_agent.records import Success
 from podium_agent.rpc import messages
 from podium_agent.session import orders
 from podium_agent.session.attempts import Attempt
+from podium_agent.session.dealing import Dealer
 from podium_agent.session.effects import Effects, Parts
 from podium_agent.session.lanes import Phase
 from podium_agent.session.watch import Watch
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from podium.v1 import session_pb2
-    from podium_agent.domain.admission import Demand
     from podium_agent.frames import Header
     from podium_agent.records import End
     from podium_agent.session.lanes import Lane
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-MOST_UNACKNOWLEDGED = 5_000
 BETWEEN_TWO = 0.002
 """Seconds after which to ask again what a worker executes that was between two attempts."""
 
@@ -55,6 +54,7 @@ class Conductor:
         self._parts = parts
         self._attempts = parts.attempts
         self._effects = Effects(parts, self)
+        self._dealer = Dealer(parts, self._apply)
         self._watch = Watch(parts.pool, parts.outbox, self)
 
     def happened(self, attempt: Attempt, event: Event) -> None:
@@ -68,50 +68,7 @@ class Conductor:
 
     def begin(self) -> None:
         """Begin whatever fits now."""
-        self._line_up_waiting()
-        admission, pool = self._parts.admission, self._parts.pool
-        room = MOST_UNACKNOWLEDGED - self._attempts.reported
-        full: Demand | None = None
-        lanes: list[Lane] = []
-        last: orders.Order | None = None
-        while room > 0 and (token := admission.first()) is not None:
-            attempt = self._held(token)
-            order = attempt.order
-            room -= 1
-            if order.demand != full:
-                if admission.fits(order.demand):
-                    admission.admit(token)
-                    self._apply(attempt, Event.ADMITTED)
-                    continue
-                full, last = order.demand, None
-            if order is not last:
-                lanes, last = pool.lanes_for(order), order
-            lane = pool.shortest(lanes, order)
-            if lane is None or not self._parts.preparer.ready(attempt):
-                break
-            self._line_up(attempt, lane)
-        pool.flush()
-
-    def _line_up_waiting(self) -> None:
-        """Put those that wait for a worker, though there is one that is soon done, into its lane."""
-        pool = self._parts.pool
-        while (attempt := pool.first_waiting()) is not None:
-            lane = pool.shortest(pool.lanes_for(attempt.order), attempt.order)
-            if lane is None:
-                return
-            pool.withdraw(attempt)
-            self._line_up(attempt, lane)
-
-    def _line_up(self, attempt: Attempt, lane: Lane) -> None:
-        self._parts.admission.leave(attempt.token)
-        attempt.lane = lane
-        self._apply(attempt, Event.DEALT)
-
-    def _held(self, token: bytes) -> Attempt:
-        attempt = self._attempts.get(token)
-        if attempt is None:
-            raise LookupError(f"attempt {token.hex()} waits and is not held")
-        return attempt
+        self._dealer.deal()
 
     def _apply(self, attempt: Attempt, event: Event) -> None:
         before = attempt.state
@@ -335,7 +292,7 @@ class Conductor:
 
     def adopt_running(self, found: Found, lane: Lane) -> None:
         """Take over an attempt that a worker executes."""
-        attempt = self._adopted(found, State.DEALT)
+        attempt = adopted(found, State.DEALT)
         lane.hold(attempt)
         self._parts.admission.hold(lane.name, attempt.order.demand)
         self._attempts.add(attempt)
@@ -346,27 +303,21 @@ class Conductor:
 
     def adopt_finished(self, found: Found) -> None:
         """Take over an end that is not acknowledged."""
-        attempt = self._adopted(found, State.SETTLING)
+        attempt = adopted(found, State.SETTLING)
         if not isinstance(found.record, records.Start):
             attempt.end = found.record
         self._attempts.add(attempt)
         self._effects.perform(attempt, (Effect.SETTLE,))
 
-    def _adopted(self, found: Found, state: State) -> Attempt:
-        record = found.record
-        key = record.key if isinstance(record, records.Start) else ""
-        order = orders.adopted(found.order)
-        return Attempt(
-            record.token,
-            order,
-            record.task,
-            record.map_index,
-            record.number,
-            key,
-            state=state,
-            started=record.started,
-        )
-
     def knows(self, token: bytes) -> bool:
         """Whether the attempt is held."""
         return self._attempts.get(token) is not None
+
+
+def adopted(found: Found, state: State) -> Attempt:
+    """Return the attempt that a record of an earlier session's is about."""
+    record = found.record
+    key = record.key if isinstance(record, records.Start) else ""
+    order = orders.adopted(found.order)
+    name = record.token, order, record.task, record.map_index, record.number
+    return Attempt(*name, key, state=state, started=record.started)
