@@ -21,6 +21,7 @@ from podium.errors import PodiumError
 from podium.version import __version__
 from podium_coordinator import structured_logs
 from podium_coordinator.app.catalog import Catalog
+from podium_coordinator.app.lag import lag_told
 from podium_coordinator.app.notify import notify_service_manager
 from podium_coordinator.app.owner import Owner, Stores
 from podium_coordinator.app.services import add_services
@@ -85,6 +86,7 @@ def _url(settings: CoordinatorSettings) -> str:
 async def _serve(settings: CoordinatorSettings, database: str, postgres: EmbeddedPostgres | None) -> int:
     stopping = _Signals()
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(lag_told())
         pools = await stack.enter_async_context(_pools(settings, database))
         tracing = Tracing.from_environment()
         stack.push_async_callback(tracing.close)
