@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
+import random
 import re
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from podium.errors import ClientClosedError, InvalidAddressError, UnavailableError
+from podium.errors import ClientClosedError, InvalidAddressError
 
 os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # else grpc writes its own notes to the user's stderr
 
@@ -34,24 +34,10 @@ _MAX_METADATA_BYTES = 64 * 1024
 _HOST = re.compile(r"(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.%]+\])(?::(?P<port>\d{1,5}))?")
 _HIGHEST_PORT = 65_535
 
-# Every method is idempotent or carries a request id, so a call that did not get through is made again.
-_SERVICE_CONFIG = json.dumps(
-    {
-        "methodConfig": [
-            {
-                "name": [{}],
-                "retryPolicy": {
-                    "maxAttempts": 5,
-                    "initialBackoff": "0.1s",
-                    "maxBackoff": "1s",
-                    "backoffMultiplier": 2,
-                    "retryableStatusCodes": ["UNAVAILABLE"],
-                },
-            }
-        ],
-        "retryThrottling": {"maxTokens": 20, "tokenRatio": 0.5},
-    }
-)
+OUTAGE_SECONDS, STRANGER_SECONDS = 10.0, 2.0
+"""Seconds for which a call is made again: where a coordinator has answered before, and where none ever has."""
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 
 _OPTIONS = (
     ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
@@ -64,8 +50,7 @@ _OPTIONS = (
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.max_reconnect_backoff_ms", 2_000),
-    ("grpc.service_config", _SERVICE_CONFIG),
+    ("grpc.max_reconnect_backoff_ms", 1_000),
     ("grpc.primary_user_agent", f"podium-python/{__version__}"),
 )
 
@@ -111,7 +96,9 @@ class Endpoint:
 class Channels:
     """Calls whichever of the coordinators answers, beginning with the one that answered last.
 
-    Channels are opened by the first call and belong to its event loop.
+    Every method is idempotent or carries a request id, so a call that nobody answered is made again: at the next
+    address at once, and after a pause when all of them have been tried. Channels are opened by the first call and
+    belong to its event loop.
     """
 
     def __init__(self, addresses: tuple[str, ...]) -> None:
@@ -120,6 +107,7 @@ class Channels:
         self._current = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closed = False
+        self._known = False
 
     async def call(
         self, method: Callable[[Endpoint], UnaryUnaryMultiCallable[Q, A]], request: Q, timeout: float = 30.0
@@ -136,10 +124,10 @@ class Channels:
                 DeadlineError when the answer does not come in time.
         """
 
-        async def once(endpoint: Endpoint) -> A:
-            return await method(endpoint)(request, timeout=timeout)
+        async def once(endpoint: Endpoint, seconds: float) -> A:
+            return await method(endpoint)(request, timeout=seconds)
 
-        return await self._attempt(once)
+        return await self._attempt(once, timeout)
 
     async def upload(
         self,
@@ -147,31 +135,39 @@ class Channels:
         requests: Callable[[], AsyncIterator[Q]],
         timeout: float,
     ) -> A:
-        """Make a call that sends many messages; `requests` begins them anew for each address. Raises as `call`."""
+        """Make a call that sends many messages; `requests` begins them anew for each try. Raises as `call`."""
 
-        async def once(endpoint: Endpoint) -> A:
-            return await method(endpoint)(requests(), timeout=timeout)
+        async def once(endpoint: Endpoint, seconds: float) -> A:
+            return await method(endpoint)(requests(), timeout=seconds)
 
-        return await self._attempt(once)
+        return await self._attempt(once, timeout)
 
     async def stream(
         self, method: Callable[[Endpoint], UnaryStreamMultiCallable[Q, A]], request: Q, timeout: float
     ) -> AsyncGenerator[A, None]:
         """Make a call that is answered by many messages, and yield them.
 
-        A stream that breaks is not taken up again here; the next call goes to the next address. Raises as `call`.
+        A stream that breaks after its first message is not taken up again here; the next call goes to the next
+        address. Raises as `call`.
         """
-        endpoint = self._endpoint()
-        call = method(endpoint)(request, timeout=timeout)
-        try:
-            async for answer in call:
-                yield answer
-        except grpc.aio.AioRpcError as error:
-            if error.code() is grpc.StatusCode.UNAVAILABLE:
-                self._move_on(endpoint)
-            raise from_rpc_error(error, endpoint.address) from None
-        finally:
-            call.cancel()
+        tries = _Tries(timeout, self.patience, len(self._addresses))
+        begun = False
+        while True:
+            endpoint = self._endpoint()
+            call = method(endpoint)(request, timeout=tries.left())
+            try:
+                async for answer in call:
+                    begun = self._known = True
+                    yield answer
+            except grpc.aio.AioRpcError as error:
+                self._note(endpoint, error)
+                if begun:
+                    raise from_rpc_error(error, endpoint.address) from None
+                await tries.failed(endpoint, error)
+            else:
+                return
+            finally:
+                call.cancel()
 
     async def close(self) -> None:
         """Close all channels; calls under way end."""
@@ -180,19 +176,29 @@ class Channels:
             if endpoint is not None:
                 await endpoint.channel.close()
 
-    async def _attempt(self, once: Callable[[Endpoint], Awaitable[A]]) -> A:
-        """Try one address after the other; return the first answer, and raise the last failure when there is none."""
-        for remaining in reversed(range(len(self._addresses))):
+    @property
+    def patience(self) -> float:
+        """Seconds for which calls are made again while no coordinator answers."""
+        return OUTAGE_SECONDS if self._known else STRANGER_SECONDS
+
+    async def _attempt(self, once: Callable[[Endpoint, float], Awaitable[A]], timeout: float) -> A:
+        """Try one address after the other, again and again, until one answers or it has taken too long."""
+        tries = _Tries(timeout, self.patience, len(self._addresses))
+        while True:
             endpoint = self._endpoint()
             try:
-                return await once(endpoint)
+                answer = await once(endpoint, tries.left())
             except grpc.aio.AioRpcError as error:
-                if error.code() is grpc.StatusCode.UNAVAILABLE:
-                    self._move_on(endpoint)
-                    if remaining:
-                        continue
-                raise from_rpc_error(error, endpoint.address) from None
-        raise UnavailableError(f"No coordinator answers at {', '.join(self._addresses)}.")
+                self._note(endpoint, error)
+                await tries.failed(endpoint, error)
+            else:
+                self._known = True
+                return answer
+
+    def _note(self, endpoint: Endpoint, error: grpc.aio.AioRpcError) -> None:
+        """Begin the next call at the next address if this one does not answer."""
+        if error.code() is grpc.StatusCode.UNAVAILABLE:
+            self._move_on(endpoint)
 
     def _endpoint(self) -> Endpoint:
         self._check_usable()
@@ -216,3 +222,31 @@ class Channels:
             raise ClientClosedError(
                 "The client belongs to another event loop or process; make one in each that needs one."
             )
+
+
+class _Tries:
+    """The tries of one call: each address in turn, then a pause that grows, within the call's time and our patience."""
+
+    def __init__(self, timeout: float, patience: float, addresses: int) -> None:
+        now = asyncio.get_running_loop().time()
+        self._deadline, self._until = now + timeout, now + min(timeout, patience)
+        self._addresses = addresses
+        self._failed = 0
+        self._pause = _FIRST_PAUSE
+
+    def left(self) -> float:
+        """Return the seconds until an answer must be there."""
+        return max(0.0, self._deadline - asyncio.get_running_loop().time())
+
+    async def failed(self, endpoint: Endpoint, error: grpc.aio.AioRpcError) -> None:
+        """Return when the call is to be made again; raise what the failure means when it is not."""
+        if error.code() is not grpc.StatusCode.UNAVAILABLE:
+            raise from_rpc_error(error, endpoint.address) from None
+        self._failed += 1
+        if self._failed % self._addresses:
+            return
+        pause = self._pause * random.uniform(0.5, 1.0)  # noqa: S311 - spreads clients, guards nothing
+        if asyncio.get_running_loop().time() + pause >= self._until:
+            raise from_rpc_error(error, endpoint.address) from None
+        await asyncio.sleep(pause)
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)
