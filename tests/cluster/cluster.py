@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc.aio
+import psycopg
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from podium import AsyncClient
@@ -39,6 +40,7 @@ ROOT = Path(__file__).parents[2]
 READY_SECONDS = 60.0
 DRAIN_SECONDS = 20.0
 KILLED_SECONDS = 15.0
+LOOK_AGAIN = 0.02
 LOWEST_PORT, EPHEMERAL_FROM = 15_000, 32_000
 
 LEDGER, GATES = "PODIUM_TEST_LEDGER", "PODIUM_TEST_GATES"
@@ -105,7 +107,8 @@ class Cluster:
         self.folder.chmod(0o711)
         self.mark = uuid.uuid4().hex
         self.port = free_port()
-        self.standby_ports: list[int] = []
+        self.standbys: dict[int, Server] = {}
+        """By their ports."""
         self.ledger = self.folder / "ledger"
         self.gates = Gates(self.folder / "gates")
         self.data_dir = self.folder / "coordinator"
@@ -123,8 +126,8 @@ class Cluster:
 
     @property
     def address(self) -> str:
-        """Where the coordinators answer: the first one, and a standby if there is one."""
-        return ",".join(f"127.0.0.1:{port}" for port in (self.port, *self.standby_ports))
+        """Where the coordinators answer: the first one, and standbys if there are any."""
+        return ",".join(f"127.0.0.1:{port}" for port in (self.port, *self.standbys))
 
     @property
     def conninfo(self) -> str:
@@ -224,8 +227,30 @@ class Cluster:
         server = self.server(f"standby-{port}", self.coordinator_command(port, data_dir), self._settings)
         server.start()
         await self._while_alive(self._serving(port), [server], READY_SECONDS)
-        self.standby_ports.append(port)
+        self.standbys[port] = server
         return server
+
+    async def restart(self, server: Server, **more: str) -> None:
+        """Start one of the coordinators again, and return when it answers."""
+        [port] = [port for port, known in self.coordinators.items() if known is server]
+        server.start(**more)
+        await self._while_alive(self._serving(port), [server], READY_SECONDS)
+
+    @property
+    def coordinators(self) -> dict[int, Server]:
+        """All coordinators by their ports."""
+        return {self.port: self.coordinator, **self.standbys}
+
+    async def owner(self, seconds: float = READY_SECONDS) -> Server:
+        """Return the coordinator that owns the shard, as the database has it, once there is one that lives."""
+        async with asyncio.timeout(seconds), await psycopg.AsyncConnection.connect(self.conninfo) as link:
+            while True:
+                row = await (await link.execute("SELECT address FROM podium.leadership")).fetchone()
+                await link.commit()
+                found = self.coordinators.get(int(row[0].rpartition(":")[2] or 0)) if row else None
+                if found is not None and found.running:
+                    return found
+                await asyncio.sleep(LOOK_AGAIN)
 
     async def _serving(self, port: int) -> None:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -285,7 +310,7 @@ class Cluster:
         try:
             self.gates.open_all()
             _stop(list(self.agents.values()))
-            _stop([self.coordinator])
+            _stop(list(self.coordinators.values()))
             wait_until_gone(self.mark, self.folder, DRAIN_SECONDS)
             self._assert_no_sockets()
         finally:
