@@ -52,7 +52,7 @@ async def test_a_blocked_loop_is_told_of(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(lag, "_tell", lambda *_: told.set())
     async with lag.lag_told():
         await asyncio.sleep(0)
-        time.sleep(0.3)  # noqa: ASYNC251 - this is what is measured
+        time.sleep(0.6)  # noqa: ASYNC251 - this is what is measured
         await asyncio.wait_for(told.wait(), 10)
 
 

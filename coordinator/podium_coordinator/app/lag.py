@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 log = structlog.stdlib.get_logger(__name__)
 
-INTERVAL: Final = 0.05
+INTERVAL: Final = 0.2
 WINDOW: Final = 5.0
 NOTABLE: Final = 0.02
 BOUNDS: Final = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
