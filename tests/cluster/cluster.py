@@ -58,7 +58,11 @@ BRISK = {
 
 @dataclass(frozen=True, slots=True)
 class AgentPlan:
-    """An agent of the cluster; `disk` bounds its data folder, in bytes, where that is to be small."""
+    """An agent of the cluster.
+
+    `journal_disk` bounds the disk of its journal, in bytes, where that is to be small; `coordinators` says how it
+    reaches the coordinators, where that is not directly.
+    """
 
     name: str
     cpu: float = 4
@@ -66,6 +70,7 @@ class AgentPlan:
     labels: Mapping[str, str] = field(default_factory=dict)
     more: Mapping[str, str] = field(default_factory=dict)
     journal_disk: int = 0
+    coordinators: str = ""
 
     def flags(self) -> list[str]:
         """Return what the agent is told on its command line."""
@@ -156,11 +161,14 @@ class Cluster:
             self.folder / "logs" / f"{name}.log",
         )
 
-    def coordinator_command(self, port: int | None = None, data_dir: Path | None = None) -> list[str]:
-        """Return the command line of a coordinator."""
+    def coordinator_command(
+        self, port: int | None = None, data_dir: Path | None = None, database_url: str = ""
+    ) -> list[str]:
+        """Return the command line of a coordinator, which may have a way to the database of its own."""
         command = [sys.executable, "-m", "podium.cli", "coordinator"]
         command += ["--listen", f"127.0.0.1:{port or self.port}", "--data-dir", str(data_dir or self.data_dir)]
-        command += ["--database-url", self._database_url] if self._database_url else []
+        database_url = database_url or self._database_url
+        command += ["--database-url", database_url] if database_url else []
         return hiding.hidden_command({}, command)
 
     def agent_folder(self, name: str) -> Path:
@@ -171,7 +179,8 @@ class Cluster:
         """Return an agent of this cluster, not started, that sees no data folder but its own."""
         own = folder or self.agent_folder(plan.name)
         own.mkdir(mode=0o700, exist_ok=True)
-        command = [sys.executable, "-m", "podium.cli", "agent", "--coordinators", self.address, "--data-dir", str(own)]
+        coordinators = plan.coordinators or self.address
+        command = [sys.executable, "-m", "podium.cli", "agent", "--coordinators", coordinators, "--data-dir", str(own)]
         return self.server(f"agent-{plan.name}", self._hidden(plan, own, [*command, *plan.flags()]))
 
     def _hidden(self, plan: AgentPlan, own: Path, command: list[str]) -> list[str]:
