@@ -64,7 +64,7 @@ class Session:
         self.agent = agent
         self.welcome = asyncio.Event()
         self.ended = False
-        self._due = 0.0
+        self._writing = asyncio.Lock()  # a stream takes one message at a time
 
     async def hold(self, stub: Any, gate: asyncio.Semaphore) -> None:
         try:
@@ -85,14 +85,16 @@ class Session:
             self.ended = True
 
     async def _hear(self, response: Any, call: Any) -> None:
-        answer: Request | None = self.agent.answer(response)
-        if answer is not None:
-            await call.write(answer)
+        async with self._writing:
+            answer: Request | None = self.agent.answer(response)
+            if answer is not None:
+                await call.write(answer)
 
     async def _beat(self, call: Any) -> None:
         while True:
             await asyncio.sleep(self.agent.interval)
-            await call.write(self.agent.beat())
+            async with self._writing:
+                await call.write(self.agent.beat())
 
 
 async def hold_all(address: str, count: int, cpu_millis: int) -> None:
