@@ -101,7 +101,12 @@ MUTANTS = [
     without(L.ready, "effects.start_timers.append", "start timer not set", "list().append"),
     without(L._record_end, "effects.task_runs_ended.append", "end without attempt not stored", "list().append"),
     # Budgets and waits.
-    without(L._delay, "charge(tries, kind)", "failures not charged", "pass"),
+    without(
+        L._delay,
+        "charge(tries, kind, executing=run.attempts[index].started_at is not None)",
+        "failures not charged",
+        "pass",
+    ),
     without(L._delay, " or finish.no_retry", "giving up ignored"),
     without(retry.next_delay, "tries.failures > policy.retries", "own budget without end", "False"),
     without(
@@ -130,7 +135,7 @@ MUTANTS = [
     # Coming back.
     without(
         reload._take_attempt,
-        "charge(run.tries.setdefault(index, Tries()), attempt.failure.kind)",
+        "charge(tries, attempt.failure.kind, executing=attempt.started_at is not None)",
         "budgets renewed",
         "pass",
     ),
