@@ -6,6 +6,7 @@ import asyncio
 import json
 import tempfile
 import time
+import traceback
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ import click
 
 from benchmarks import machine
 from benchmarks.lab import FULL, QUICK, Lab, Workload
-from benchmarks.results import ratios, table
+from benchmarks.results import Result, ratios, table
 from benchmarks.workloads import ALL
 
 NAMES = [workload.name for workload in ALL]
@@ -65,6 +66,8 @@ def main(
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text(json.dumps(told, indent=2) + "\n")
     print(f"written to {target}")
+    if any("error" in each for each in told["workloads"].values()):
+        raise SystemExit(1)
 
 
 async def measured(lab: Lab, workloads: Sequence[Workload], earlier: dict[str, Any] | None = None) -> dict[str, Any]:
@@ -74,10 +77,18 @@ async def measured(lab: Lab, workloads: Sequence[Workload], earlier: dict[str, A
     found: dict[str, Any] = {}
     for workload in workloads:
         lab.say(f"{workload.name} ...")
-        began = time.monotonic()
-        result = await workload.measure(lab)
-        told = result.to_json(workload.title) | {"took_seconds": round(time.monotonic() - began, 1)}
-        found[workload.name] = told
+        told = found[workload.name] = await _one(workload, lab)
         before = earlier["workloads"].get(workload.name, {}) if earlier is not None else None
         print("\n" + table(workload.name, told, before), flush=True)
     return {"machine": lab.facts, "workloads": found}
+
+
+async def _one(workload: Workload, lab: Lab) -> dict[str, Any]:
+    """Measure one workload. One that breaks does not take the others' figures with it: it says so, and has none."""
+    began = time.monotonic()
+    try:
+        told = (await workload.measure(lab)).to_json(workload.title)
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is told, and the exit status says so
+        traceback.print_exc()
+        told = Result(notes=[f"BROKE: {error!r}"]).to_json(workload.title) | {"error": repr(error)}
+    return told | {"took_seconds": round(time.monotonic() - began, 1)}

@@ -19,6 +19,11 @@ def fan_out(width: int, action: Action = NOOP, name: str = "fan_out") -> Workflo
     return WorkflowSpec(f"{name}_{width}", (TaskSpec("first", action), *middle, last))
 
 
+def fan_out_of(tasks: int, action: Action = NOOP) -> WorkflowSpec:
+    """A fan-out of so many tasks in all."""
+    return fan_out(tasks - 2, action)
+
+
 def chain(length: int) -> WorkflowSpec:
     tasks = (TaskSpec(f"t{i}", NOW, (f"t{i - 1}",) if i else ()) for i in range(length))
     return WorkflowSpec(f"chain_{length}", tuple(tasks))

@@ -10,7 +10,7 @@ from benchmarks.lab import Lab, Workload
 from benchmarks.lag_log import lag_of
 from benchmarks.results import Result
 from benchmarks.runs import LONGEST, succeeded, timed
-from benchmarks.shapes import edges_of, fan_out, layered
+from benchmarks.shapes import edges_of, fan_out, fan_out_of, layered
 from benchmarks.spread import at_most, figure
 from podium.model.spec import WorkflowSpec
 
@@ -21,7 +21,7 @@ async def measure(lab: Lab) -> Result:
     """Measure each shape once, in a cluster of its own: the peak of memory is the process's."""
     result = Result()
     for name, spec in (
-        ("fan-out", fan_out(lab.scale.big)),
+        ("fan-out", fan_out_of(lab.scale.big)),
         ("layered", layered(lab.scale.big, lab.scale.edges)),
     ):
         async with lab.site() as site:

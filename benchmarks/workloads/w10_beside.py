@@ -9,14 +9,14 @@ from benchmarks.cluster import Site
 from benchmarks.lab import Lab, Workload
 from benchmarks.results import Result
 from benchmarks.runs import LONGEST, succeeded, to_end
-from benchmarks.shapes import diamond, fan_out
+from benchmarks.shapes import diamond, fan_out_of
 from benchmarks.spread import at_most, figure, quantile
 
 PERIOD = 0.1
 
 
 async def measure(lab: Lab) -> Result:
-    spec = fan_out(lab.scale.big)
+    spec = fan_out_of(lab.scale.big)
     async with lab.site() as site:
         await site.register(spec)
         await site.register(diamond())
