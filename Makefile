@@ -16,7 +16,7 @@ BUILD_INPUTS := pyproject.toml hatch_build.py $(wildcard protos/podium/v1/*.prot
 COMPILE := build/uv/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-header --python-version 3.11
 
-.PHONY: help demo up check test test-floor bench format lock clean
+.PHONY: help demo up check test test-floor bench simulate format lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 14
@@ -43,6 +43,10 @@ test-floor: build/floor/ready ## The SDK's tests with the oldest gRPC and protob
 
 bench: .venv/ready ## Measure W1 to W10 on this machine (BENCH="--quick", "--only W1,W4", ...); writes build/bench.json
 	@$(BIN)/python -m benchmarks $(BENCH)
+
+simulate: .venv/ready ## Play seeded worlds: SEEDS=1000 or 500-999, STEPS=1500; SEED=7 plays one again, with its trace
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000)) \
+		$(if $(STEPS),--steps $(STEPS))
 
 format: .venv/ready ## Rewrite the sources in the project's format
 	$(BIN)/ruff check --fix .
