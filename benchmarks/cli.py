@@ -37,6 +37,7 @@ def chosen(context: click.Context, parameter: click.Parameter, value: str | None
 @click.option("--repeats", type=click.IntRange(1), help="Counted times of each; 5, or 3 with --quick.")
 @click.option("--warm-ups", type=click.IntRange(0), default=1, show_default=True, help="Times before that.")
 @click.option("--quick", is_flag=True, help="Everything smaller, without W8: shows in a minute or two what is broken.")
+@click.option("--untraced", is_flag=True, help="Without tracing, to see what that costs: not what the bars mean.")
 @click.option("--history", type=click.IntRange(0), help="Finished attempts that W8 puts into the database.")
 @click.option("--compare", type=click.Path(path_type=Path, exists=True), help="Show ratios to an earlier result.")
 @click.option("--json", "target", type=click.Path(path_type=Path), default=Path("build/bench.json"), show_default=True)
@@ -46,6 +47,7 @@ def main(
     repeats: int | None,
     warm_ups: int,
     quick: bool,
+    untraced: bool,
     history: int | None,
     compare: Path | None,
     target: Path,
@@ -57,10 +59,15 @@ def main(
     """
     scale = QUICK if quick else FULL
     scale = replace(scale, history=scale.history if history is None else history)
-    lab = Lab(scale, repeats or (3 if quick else 5), warm_ups, folder or Path(tempfile.gettempdir()))
+    lab = Lab(scale, repeats or (3 if quick else 5), warm_ups, folder or Path(tempfile.gettempdir()), not untraced)
     earlier = json.loads(compare.read_text()) if compare else None
     told = asyncio.run(measured(lab, workloads, earlier))
-    told["conditions"] = {"quick": quick, "repeats": lab.repeats, "warm_ups": warm_ups}
+    told["conditions"] = {
+        "quick": quick,
+        "repeats": lab.repeats,
+        "warm_ups": warm_ups,
+        "traced": lab.traced,
+    }
     if earlier:
         told["compared_with"] = {"file": str(compare), "ratios": ratios(told, earlier)}
     target.parent.mkdir(parents=True, exist_ok=True)

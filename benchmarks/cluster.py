@@ -63,12 +63,12 @@ class Site:
 
 
 @asynccontextmanager
-async def running_site(parent: Path, agents: int = 1) -> AsyncIterator[Site]:
+async def running_site(parent: Path, agents: int = 1, *, traced: bool = True) -> AsyncIterator[Site]:
     """Run a cluster below `parent` until the end of the block; nothing of it is left then."""
     folder = Path(tempfile.mkdtemp(prefix="pb-", dir=parent))
     async with AsyncExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        processes = Processes(folder)
+        processes = Processes(folder, traced=traced)
         stack.callback(processes.stop)
         client = await stack.enter_async_context(AsyncClient(processes.address))
         collector = processes.start_collector()
@@ -96,8 +96,9 @@ async def running_site(parent: Path, agents: int = 1) -> AsyncIterator[Site]:
 class Processes:
     """Starts the processes of a cluster and ends them, the last one first."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, traced: bool) -> None:
         self.folder = folder
+        self._traced = traced
         self.data = folder / "data"
         self.spans = folder / "spans"
         self.address = f"127.0.0.1:{free_port()}"
@@ -115,7 +116,7 @@ class Processes:
 
     def start(self, name: str, words: Sequence[str], data: Path | None = None) -> subprocess.Popen[str]:
         command = [*PODIUM, *words, "--data-dir", str(data or self.data)]
-        return self._start(name, command, {"OTEL_EXPORTER_OTLP_ENDPOINT": self._endpoint})
+        return self._start(name, command, {"OTEL_EXPORTER_OTLP_ENDPOINT": self._endpoint} if self._traced else {})
 
     def start_agent(self, number: int) -> subprocess.Popen[str]:
         name = f"agent-{number}"

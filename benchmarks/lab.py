@@ -64,13 +64,14 @@ class Lab:
     repeats: int
     warm_ups: int
     folder: Path
+    traced: bool = True
     facts: dict[str, Any] = field(default_factory=dict)
     shared: dict[str, float] = field(default_factory=dict)
 
     @asynccontextmanager
     async def site(self, agents: int = 1) -> AsyncIterator[Site]:
         """Run a new cluster until the end of the block."""
-        async with running_site(self.folder, agents) as site:
+        async with running_site(self.folder, agents, traced=self.traced) as site:
             self.facts.setdefault("postgres", postgres_version(site.meter))
             yield site
 

@@ -41,7 +41,7 @@ def test_only_what_is_named_is_measured_and_written(tmp_path: Path) -> None:
     assert "W1  works" in output
     assert list(told["workloads"]) == ["W1"]
     assert told["workloads"]["W1"]["figures"]["rate"]["median"] == 7
-    assert told["conditions"] == {"quick": False, "repeats": 7, "warm_ups": 1}
+    assert told["conditions"] == {"quick": False, "repeats": 7, "warm_ups": 1, "traced": True}
 
 
 def test_a_workload_that_breaks_takes_nothing_with_it_but_the_exit_status(tmp_path: Path) -> None:
