@@ -6,8 +6,9 @@ import asyncio
 import os
 import random
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from podium.errors import ClientClosedError, InvalidAddressError
 
@@ -20,10 +21,22 @@ from podium.v1 import agent_pb2_grpc, blob_pb2_grpc, log_pb2_grpc, run_pb2_grpc,
 from podium.version import __version__
 
 if TYPE_CHECKING:
-    from grpc.aio import Channel, StreamUnaryMultiCallable, UnaryStreamMultiCallable, UnaryUnaryMultiCallable
+    from grpc.aio import (
+        Channel,
+        StreamUnaryCall,
+        StreamUnaryMultiCallable,
+        UnaryStreamCall,
+        UnaryStreamMultiCallable,
+        UnaryUnaryCall,
+        UnaryUnaryMultiCallable,
+    )
 
 Q = TypeVar("Q")
 A = TypeVar("A")
+
+if TYPE_CHECKING:
+    Answered: TypeAlias = UnaryUnaryCall[Any, A] | StreamUnaryCall[Any, A]
+    Call: TypeAlias = UnaryUnaryCall[Any, Any] | StreamUnaryCall[Any, Any] | UnaryStreamCall[Any, Any]
 
 DEFAULT_ADDRESS = "127.0.0.1:7450"
 DEFAULT_PORT = 7450
@@ -36,6 +49,10 @@ _HIGHEST_PORT = 65_535
 
 OUTAGE_SECONDS, STRANGER_SECONDS = 10.0, 2.0
 """Seconds for which a call is made again: where a coordinator has answered before, and where none ever has."""
+
+QUIET_SECONDS, PROBE_SECONDS = 8.0, 4.0
+"""Where there are several addresses: after how long without a word a coordinator is asked whether it is well, and how
+long it may take to say so. One whose process stands still goes on to answer pings for as long as its host does."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 
@@ -80,6 +97,9 @@ def _parse_address(text: str) -> str:
     return f"{match['host']}:{port}"
 
 
+_SILENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+
+
 class Endpoint:
     """One address: its channel, and the stubs of all services over it."""
 
@@ -91,6 +111,17 @@ class Endpoint:
         self.agents = agent_pb2_grpc.AgentServiceStub(self.channel)
         self.logs = log_pb2_grpc.LogServiceStub(self.channel)
         self.blobs = blob_pb2_grpc.BlobServiceStub(self.channel)
+        self._check = self.channel.unary_unary(
+            "/grpc.health.v1.Health/Check", request_serializer=bytes, response_deserializer=bytes
+        )
+
+    async def is_well(self) -> bool:
+        """Whether the coordinator's own code answers, whatever the answer is."""
+        try:
+            await self._check(b"", timeout=PROBE_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            return error.code() not in _SILENT
+        return True
 
 
 class Channels:
@@ -123,11 +154,7 @@ class Channels:
             PodiumError: What the coordinator answered; UnavailableError when none of the addresses answers, and
                 DeadlineError when the answer does not come in time.
         """
-
-        async def once(endpoint: Endpoint, seconds: float) -> A:
-            return await method(endpoint)(request, timeout=seconds)
-
-        return await self._attempt(once, timeout)
+        return await self._attempt(lambda endpoint, seconds: method(endpoint)(request, timeout=seconds), timeout)
 
     async def upload(
         self,
@@ -136,11 +163,7 @@ class Channels:
         timeout: float,
     ) -> A:
         """Make a call that sends many messages; `requests` begins them anew for each try. Raises as `call`."""
-
-        async def once(endpoint: Endpoint, seconds: float) -> A:
-            return await method(endpoint)(requests(), timeout=seconds)
-
-        return await self._attempt(once, timeout)
+        return await self._attempt(lambda endpoint, seconds: method(endpoint)(requests(), timeout=seconds), timeout)
 
     async def stream(
         self, method: Callable[[Endpoint], UnaryStreamMultiCallable[Q, A]], request: Q, timeout: float
@@ -155,10 +178,13 @@ class Channels:
         while True:
             endpoint = self._endpoint()
             call = method(endpoint)(request, timeout=tries.left())
+            minder = self._mind(endpoint, call)
             try:
-                async for answer in call:
-                    begun = self._known = True
-                    yield answer
+                async with minder:
+                    async for answer in call:
+                        begun = self._known = True
+                        minder.heard()
+                        yield answer
             except grpc.aio.AioRpcError as error:
                 self._note(endpoint, error)
                 if begun:
@@ -181,19 +207,26 @@ class Channels:
         """Seconds for which calls are made again while no coordinator answers."""
         return OUTAGE_SECONDS if self._known else STRANGER_SECONDS
 
-    async def _attempt(self, once: Callable[[Endpoint, float], Awaitable[A]], timeout: float) -> A:
+    def _mind(self, endpoint: Endpoint, call: Call) -> _Minder:
+        return _Minder(endpoint, call, wanted=len(self._addresses) > 1)
+
+    async def _attempt(self, once: Callable[[Endpoint, float], Answered[A]], timeout: float) -> A:
         """Try one address after the other, again and again, until one answers or it has taken too long."""
         tries = _Tries(timeout, self.patience, len(self._addresses))
         while True:
             endpoint = self._endpoint()
+            call = once(endpoint, tries.left())
             try:
-                answer = await once(endpoint, tries.left())
+                async with self._mind(endpoint, call):
+                    answer = await call
             except grpc.aio.AioRpcError as error:
                 self._note(endpoint, error)
                 await tries.failed(endpoint, error)
             else:
                 self._known = True
                 return answer
+            finally:
+                call.cancel()
 
     def _note(self, endpoint: Endpoint, error: grpc.aio.AioRpcError) -> None:
         """Begin the next call at the next address if this one does not answer."""
@@ -250,3 +283,42 @@ class _Tries:
             raise from_rpc_error(error, endpoint.address) from None
         await asyncio.sleep(pause)
         self._pause = min(2 * self._pause, _LONGEST_PAUSE)
+
+
+class _Minder:
+    """Ends a call whose coordinator does not say a word and, asked whether it is well, does not say so either."""
+
+    def __init__(self, endpoint: Endpoint, call: Call, *, wanted: bool) -> None:
+        self._endpoint = endpoint
+        self._call = call
+        self._wanted = wanted
+        self._heard = False
+        self._given_up = False
+        self._task: asyncio.Task[None] | None = None
+
+    def heard(self) -> None:
+        """Note that the coordinator has said something."""
+        self._heard = True
+
+    async def __aenter__(self) -> None:
+        if self._wanted:
+            self._task = asyncio.create_task(self._watch())
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        if self._given_up and isinstance(error, asyncio.CancelledError | grpc.aio.AioRpcError):
+            raise grpc.aio.AioRpcError(
+                grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata(), "It takes calls and is silent."
+            ) from None
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(QUIET_SECONDS)
+            if not self._heard and not await self._endpoint.is_well():
+                self._given_up = True
+                self._call.cancel()
+                return
+            self._heard = False
