@@ -229,11 +229,12 @@ class Cluster:
         """Return when the coordinator's health check says SERVING."""
         await self._while_alive(self._serving(self.port), [self.coordinator], seconds)
 
-    async def start_standby(self) -> Server:
+    async def start_standby(self, database_url: str = "") -> Server:
         """Start one more coordinator on the same database and blobs, before the agents; return when it answers."""
         port = free_port()
         data_dir = self.folder / f"standby-{port}"
-        server = self.server(f"standby-{port}", self.coordinator_command(port, data_dir), self._settings)
+        command = self.coordinator_command(port, data_dir, database_url)
+        server = self.server(f"standby-{port}", command, self._settings)
         server.start()
         await self._while_alive(self._serving(port), [server], READY_SECONDS)
         self.standbys[port] = server

@@ -35,6 +35,8 @@ class Way:
     """What is sent is taken and thrown away."""
     left: int | None = None
     """After so many bytes a connection ends, once, in the middle of whatever it is."""
+    hold_after: int | None = None
+    """After so many bytes nothing more passes, in the middle of whatever it is."""
     passed: int = 0
     """Bytes so far."""
 
@@ -67,7 +69,7 @@ class Network:
     def heal(self) -> None:
         """Let everything pass, at once, what was held back first."""
         for way in (self.up, self.down):
-            way.delay, way.held, way.swallowed, way.left = 0.0, False, False, None
+            way.delay, way.held, way.swallowed, way.left, way.hold_after = 0.0, False, False, None, None
         self.refusing = False
 
     def reset(self) -> None:
@@ -119,10 +121,9 @@ class Network:
             writer.transport.abort()
             return
         self._writers |= {writer, far_writer}
-        try:
+        with contextlib.suppress(asyncio.CancelledError):  # asyncio's server asks how its tasks ended
             await asyncio.gather(self._pump(reader, far_writer, self.up), self._pump(far_reader, writer, self.down))
-        finally:
-            self._writers -= {writer, far_writer}
+        self._writers -= {writer, far_writer}
 
     async def _far(self) -> tuple[Reader, Writer]:
         if self.refusing:
@@ -136,6 +137,10 @@ class Network:
             while data := await reader.read(PIECE):
                 if way.delay:
                     await asyncio.sleep(way.delay)
+                if way.hold_after is not None and len(data) > way.hold_after:
+                    writer.write(data[: way.hold_after])
+                    data = data[way.hold_after :]
+                    way.hold_after, way.held = None, True
                 while way.held:  # noqa: ASYNC110 - it is set from other threads
                     await asyncio.sleep(TICK)
                 torn = way.left is not None and len(data) >= way.left
