@@ -16,7 +16,7 @@ BUILD_INPUTS := pyproject.toml hatch_build.py $(wildcard protos/podium/v1/*.prot
 COMPILE := build/uv/bin/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-header --python-version 3.11
 
-.PHONY: help demo up check test test-floor format lock clean
+.PHONY: help demo up check test fault test-floor bench simulate format lock clean
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1\t\2/p' Makefile | expand -t 14
@@ -36,10 +36,20 @@ check: .venv/ready ## Format, lint, types, import contract, protos
 
 test: .venv/ready ## All tests: most of them side by side, then those that start a cluster one by one
 	$(BIN)/pytest -n 2 --dist loadfile --ignore=tests/e2e --ignore=tests/fault
-	$(BIN)/pytest tests/e2e tests/fault
+	$(BIN)/pytest tests/e2e tests/fault -m "not long"
+
+fault: .venv/ready ## Break everything there is to break; prints bounds and figures, and writes build/fault.json
+	PODIUM_FAULT_REPORT=build/fault.json $(BIN)/pytest tests/fault
 
 test-floor: build/floor/ready ## The SDK's tests with the oldest gRPC and protobuf that it allows
 	build/floor/bin/pytest --confcutdir=tests/unit/sdk tests/unit/sdk
+
+bench: .venv/ready ## Measure W1 to W10 on this machine (BENCH="--quick", "--only W1,W4", ...); writes build/bench.json
+	@$(BIN)/python -m benchmarks $(BENCH)
+
+simulate: .venv/ready ## Play seeded worlds: SEEDS=1000 or 500-999, STEPS=1500; SEED=7 plays one again, with its trace
+	@$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(or $(SEEDS),1000)) \
+		$(if $(STEPS),--steps $(STEPS))
 
 format: .venv/ready ## Rewrite the sources in the project's format
 	$(BIN)/ruff check --fix .

@@ -5,3 +5,7 @@ import time
 
 def now(*_: object) -> float:
     return time.time()
+
+
+def noop() -> None:
+    return None

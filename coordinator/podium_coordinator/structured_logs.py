@@ -54,6 +54,7 @@ class Event(StrEnum):
     BACKGROUND_TASK_BROKE = "process.background_task_broke"
     STARTING = "process.starting"
     STOPPING = "process.stopping"
+    LOOP_LAGGED = "process.loop_lagged"
     POSTGRES_RESTARTED = "process.postgres_restarted"
 
 

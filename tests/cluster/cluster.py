@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc.aio
+import psycopg
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from podium import AsyncClient
@@ -39,6 +40,7 @@ ROOT = Path(__file__).parents[2]
 READY_SECONDS = 60.0
 DRAIN_SECONDS = 20.0
 KILLED_SECONDS = 15.0
+LOOK_AGAIN = 0.02
 LOWEST_PORT, EPHEMERAL_FROM = 15_000, 32_000
 
 LEDGER, GATES = "PODIUM_TEST_LEDGER", "PODIUM_TEST_GATES"
@@ -56,7 +58,11 @@ BRISK = {
 
 @dataclass(frozen=True, slots=True)
 class AgentPlan:
-    """An agent of the cluster; `disk` bounds its data folder, in bytes, where that is to be small."""
+    """An agent of the cluster.
+
+    `journal_disk` bounds the disk of its journal, in bytes, where that is to be small; `coordinators` says how it
+    reaches the coordinators, where that is not directly.
+    """
 
     name: str
     cpu: float = 4
@@ -64,6 +70,7 @@ class AgentPlan:
     labels: Mapping[str, str] = field(default_factory=dict)
     more: Mapping[str, str] = field(default_factory=dict)
     journal_disk: int = 0
+    coordinators: str = ""
 
     def flags(self) -> list[str]:
         """Return what the agent is told on its command line."""
@@ -105,7 +112,8 @@ class Cluster:
         self.folder.chmod(0o711)
         self.mark = uuid.uuid4().hex
         self.port = free_port()
-        self.standby_ports: list[int] = []
+        self.standbys: dict[int, Server] = {}
+        """By their ports."""
         self.ledger = self.folder / "ledger"
         self.gates = Gates(self.folder / "gates")
         self.data_dir = self.folder / "coordinator"
@@ -123,8 +131,8 @@ class Cluster:
 
     @property
     def address(self) -> str:
-        """Where the coordinators answer: the first one, and a standby if there is one."""
-        return ",".join(f"127.0.0.1:{port}" for port in (self.port, *self.standby_ports))
+        """Where the coordinators answer: the first one, and standbys if there are any."""
+        return ",".join(f"127.0.0.1:{port}" for port in (self.port, *self.standbys))
 
     @property
     def conninfo(self) -> str:
@@ -153,11 +161,14 @@ class Cluster:
             self.folder / "logs" / f"{name}.log",
         )
 
-    def coordinator_command(self, port: int | None = None, data_dir: Path | None = None) -> list[str]:
-        """Return the command line of a coordinator."""
+    def coordinator_command(
+        self, port: int | None = None, data_dir: Path | None = None, database_url: str = ""
+    ) -> list[str]:
+        """Return the command line of a coordinator, which may have a way to the database of its own."""
         command = [sys.executable, "-m", "podium.cli", "coordinator"]
         command += ["--listen", f"127.0.0.1:{port or self.port}", "--data-dir", str(data_dir or self.data_dir)]
-        command += ["--database-url", self._database_url] if self._database_url else []
+        database_url = database_url or self._database_url
+        command += ["--database-url", database_url] if database_url else []
         return hiding.hidden_command({}, command)
 
     def agent_folder(self, name: str) -> Path:
@@ -168,7 +179,8 @@ class Cluster:
         """Return an agent of this cluster, not started, that sees no data folder but its own."""
         own = folder or self.agent_folder(plan.name)
         own.mkdir(mode=0o700, exist_ok=True)
-        command = [sys.executable, "-m", "podium.cli", "agent", "--coordinators", self.address, "--data-dir", str(own)]
+        coordinators = plan.coordinators or self.address
+        command = [sys.executable, "-m", "podium.cli", "agent", "--coordinators", coordinators, "--data-dir", str(own)]
         return self.server(f"agent-{plan.name}", self._hidden(plan, own, [*command, *plan.flags()]))
 
     def _hidden(self, plan: AgentPlan, own: Path, command: list[str]) -> list[str]:
@@ -217,15 +229,38 @@ class Cluster:
         """Return when the coordinator's health check says SERVING."""
         await self._while_alive(self._serving(self.port), [self.coordinator], seconds)
 
-    async def start_standby(self) -> Server:
+    async def start_standby(self, database_url: str = "") -> Server:
         """Start one more coordinator on the same database and blobs, before the agents; return when it answers."""
         port = free_port()
         data_dir = self.folder / f"standby-{port}"
-        server = self.server(f"standby-{port}", self.coordinator_command(port, data_dir), self._settings)
+        command = self.coordinator_command(port, data_dir, database_url)
+        server = self.server(f"standby-{port}", command, self._settings)
         server.start()
         await self._while_alive(self._serving(port), [server], READY_SECONDS)
-        self.standby_ports.append(port)
+        self.standbys[port] = server
         return server
+
+    async def restart(self, server: Server, **more: str) -> None:
+        """Start one of the coordinators again, and return when it answers."""
+        [port] = [port for port, known in self.coordinators.items() if known is server]
+        server.start(**more)
+        await self._while_alive(self._serving(port), [server], READY_SECONDS)
+
+    @property
+    def coordinators(self) -> dict[int, Server]:
+        """All coordinators by their ports."""
+        return {self.port: self.coordinator, **self.standbys}
+
+    async def owner(self, seconds: float = READY_SECONDS) -> Server:
+        """Return the coordinator that owns the shard, as the database has it, once there is one that lives."""
+        async with asyncio.timeout(seconds), await psycopg.AsyncConnection.connect(self.conninfo) as link:
+            while True:
+                row = await (await link.execute("SELECT address FROM podium.leadership")).fetchone()
+                await link.commit()
+                found = self.coordinators.get(int(row[0].rpartition(":")[2] or 0)) if row else None
+                if found is not None and found.running:
+                    return found
+                await asyncio.sleep(LOOK_AGAIN)
 
     async def _serving(self, port: int) -> None:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
@@ -285,7 +320,7 @@ class Cluster:
         try:
             self.gates.open_all()
             _stop(list(self.agents.values()))
-            _stop([self.coordinator])
+            _stop(list(self.coordinators.values()))
             wait_until_gone(self.mark, self.folder, DRAIN_SECONDS)
             self._assert_no_sockets()
         finally:

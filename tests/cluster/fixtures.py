@@ -6,7 +6,7 @@ import asyncio
 import os
 import random
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -69,9 +69,10 @@ async def witness(cluster: Cluster) -> AsyncIterator[Witness]:
 
 
 @pytest.fixture
-def chance() -> random.Random:
+def chance(record_property: Callable[[str, object], None]) -> random.Random:
     """What is left to chance in a test: its seed is printed, and PODIUM_TEST_SEED sets it."""
     seed = int(os.environ.get(SEED) or int.from_bytes(os.urandom(4), "big"))
+    record_property("seed", seed)
     sys.stdout.write(f"{SEED}={seed}\n")
     return random.Random(seed)  # noqa: S311 - it guards nothing
 

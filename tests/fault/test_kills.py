@@ -17,16 +17,17 @@ from tests.cluster.evidence import Evidence
 from tests.cluster.fixtures import running_cluster
 from tests.cluster.processes import gone
 from tests.cluster.witness import Witness
+from tests.fault.recording import Bound, Figures
 from tests.fault.workload import EVEN, a_run_in_the_middle, finish
 
-# Bounds in seconds, from the fault to the end of the run. Losing an agent is declared after 5 s here.
-COORDINATOR_KILLED = 45.0
-SESSION_KILLED = 30.0
-AGENT_RESTARTED = 45.0
-AGENT_LOST = 60.0
-POSTGRES_KILLED = 45.0
-AGENT_FROZEN = 60.0
-COORDINATOR_FROZEN = 45.0
+COORDINATOR_KILLED = Bound("from kill -9 of the only coordinator to the end of the run", 45.0)
+SESSION_KILLED = Bound("from kill -9 of all session processes to the end of the run", 30.0)
+AGENT_RESTARTED = Bound("from kill -9 of a whole agent, which is started again, to the end of the run", 45.0)
+SPAWNER_KILLED = Bound("from kill -9 of a spawner to the end of the run", 45.0)
+AGENT_LOST = Bound("from kill -9 of a whole agent for good to the end of the run", 60.0)
+POSTGRES_KILLED = Bound("from kill -9 of Postgres to the end of the run", 45.0)
+AGENT_FROZEN = Bound("from an agent's freeze to the end of the run without it", 60.0)
+COORDINATOR_FROZEN = Bound("from the only coordinator's freeze to the end of the run", 45.0)
 
 
 @pytest.fixture(scope="module")
@@ -39,46 +40,46 @@ def most_attempts(evidence: Evidence) -> int:
     return max(row.number for row in evidence.attempts)
 
 
-async def test_the_coordinator_is_killed(cluster: Cluster, witness: Witness) -> None:
-    run = await a_run_in_the_middle(cluster, witness)
+async def test_the_coordinator_is_killed(cluster: Cluster, witness: Witness, figures: Figures) -> None:
+    run = await a_run_in_the_middle(cluster, witness, figures)
     await harm.kill_coordinator(cluster)
     cluster.gates.open("even")  # what ends now has nobody to tell it to
     await cluster.restart_coordinator()
-    evidence = await finish(witness, run, COORDINATOR_KILLED)
+    evidence = await finish(witness, run, COORDINATOR_KILLED, figures)
     assert most_attempts(evidence) == 1, "the agents kept what they had: nothing is tried again"
 
 
-async def test_an_agents_session_process_is_killed(cluster: Cluster, witness: Witness) -> None:
-    run = await a_run_in_the_middle(cluster, witness)
+async def test_an_agents_session_process_is_killed(cluster: Cluster, witness: Witness, figures: Figures) -> None:
+    run = await a_run_in_the_middle(cluster, witness, figures)
     for name in cluster.agents:
         await harm.kill_session(cluster, name)
     cluster.gates.open("even")  # workers go on without a session, and keep what they have
-    evidence = await finish(witness, run, SESSION_KILLED)
+    evidence = await finish(witness, run, SESSION_KILLED, figures)
     assert most_attempts(evidence) == 1, "the workers went on: nothing is tried again"
 
 
-async def test_a_whole_agent_is_killed_and_comes_back(cluster: Cluster, witness: Witness) -> None:
-    run = await a_run_in_the_middle(cluster, witness)
+async def test_a_whole_agent_is_killed_and_comes_back(cluster: Cluster, witness: Witness, figures: Figures) -> None:
+    run = await a_run_in_the_middle(cluster, witness, figures)
     await harm.kill_agent(cluster, "a1")
     cluster.agents["a1"].start()
     await cluster.connected("a1")
     cluster.gates.open("even")
-    evidence = await finish(witness, run, AGENT_RESTARTED)
+    evidence = await finish(witness, run, AGENT_RESTARTED, figures)
     assert most_attempts(evidence) == 2
 
 
-async def test_a_whole_agent_is_killed_and_stays_away(cluster: Cluster, witness: Witness) -> None:
-    run = await a_run_in_the_middle(cluster, witness)
+async def test_a_whole_agent_is_killed_and_stays_away(cluster: Cluster, witness: Witness, figures: Figures) -> None:
+    run = await a_run_in_the_middle(cluster, witness, figures)
     await harm.kill_agent(cluster, "a1")
     cluster.gates.open("even")
-    evidence = await finish(witness, run, AGENT_LOST)
+    evidence = await finish(witness, run, AGENT_LOST, figures)
     assert {row.state for row in evidence.attempts if row.number < 2} == {"succeeded", "lost"}
     cluster.agents["a1"].start()
     await cluster.connected("a1")
 
 
-async def test_only_the_spawner_of_an_agent_is_killed(cluster: Cluster, witness: Witness) -> None:
-    run = await a_run_in_the_middle(cluster, witness)
+async def test_only_the_spawner_of_an_agent_is_killed(cluster: Cluster, witness: Witness, figures: Figures) -> None:
+    run = await a_run_in_the_middle(cluster, witness, figures)
     family = cluster.agents["a1"].family()
     cluster.agents["a1"].tell(signal.SIGKILL)
     for process in family:
@@ -86,35 +87,38 @@ async def test_only_the_spawner_of_an_agent_is_killed(cluster: Cluster, witness:
     cluster.agents["a1"].start()
     await cluster.connected("a1")
     cluster.gates.open("even")
-    await finish(witness, run, AGENT_RESTARTED)
+    await finish(witness, run, SPAWNER_KILLED, figures)
 
 
-async def test_postgres_is_killed(cluster: Cluster, witness: Witness) -> None:
-    run = await a_run_in_the_middle(cluster, witness)
+async def test_postgres_is_killed(cluster: Cluster, witness: Witness, figures: Figures) -> None:
+    run = await a_run_in_the_middle(cluster, witness, figures)
     await harm.kill_postgres(cluster)
     cluster.gates.open("even")
-    evidence = await finish(witness, run, POSTGRES_KILLED)
+    evidence = await finish(witness, run, POSTGRES_KILLED, figures)
     assert most_attempts(evidence) == 1
 
 
-async def test_the_coordinator_freezes_for_a_while(cluster: Cluster, witness: Witness) -> None:
-    run = await a_run_in_the_middle(cluster, witness)
+async def test_the_coordinator_freezes_for_a_while(cluster: Cluster, witness: Witness, figures: Figures) -> None:
+    run = await a_run_in_the_middle(cluster, witness, figures)
     said = {name: agent.log.stat().st_size for name, agent in cluster.agents.items()}
     cluster.coordinator.tell(signal.SIGSTOP)
     cluster.gates.open("even")
     for name, agent in cluster.agents.items():
         await agent.says("coordinator_silent", after=said[name])
     cluster.coordinator.tell(signal.SIGCONT)
-    evidence = await finish(witness, run, COORDINATOR_FROZEN)
+    evidence = await finish(witness, run, COORDINATOR_FROZEN, figures)
     assert most_attempts(evidence) == 1
 
 
-async def test_an_agent_freezes_until_it_is_lost_and_comes_back_too_late(cluster: Cluster, witness: Witness) -> None:
-    run = await a_run_in_the_middle(cluster, witness)
+async def test_an_agent_freezes_until_it_is_lost_and_comes_back_too_late(
+    cluster: Cluster, witness: Witness, figures: Figures
+) -> None:
+    run = await a_run_in_the_middle(cluster, witness, figures)
     frozen = {item.task for item in await witness.client.list_attempts(run.run_id) if item.agent == "a1"} & set(EVEN)
     cluster.agents["a1"].tell_all(signal.SIGSTOP)
     cluster.gates.open("even")
-    ended = await run.ended(AGENT_FROZEN)
+    ended = await run.ended(AGENT_FROZEN.most)
+    figures.recovered(AGENT_FROZEN)
     assert ended.state is RunState.SUCCEEDED
     cluster.agents["a1"].tell_all(signal.SIGCONT)
     await cluster.agents_are(lambda agents: not agents["a1"].live_attempts and agents["a1"].state.value == "connected")

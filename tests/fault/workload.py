@@ -8,6 +8,7 @@ from podium.model.states import RunState, TaskRunState
 from tests.cluster.cluster import Cluster
 from tests.cluster.evidence import Evidence
 from tests.cluster.witness import States, Watched, Witness
+from tests.fault.recording import Bound, Figures
 
 SEED = 7
 BRANCHES = 8
@@ -18,6 +19,8 @@ EXPECTED: Mapping[str, object] = {
 }
 EVEN = [f"first_{i}" for i in range(0, BRANCHES, 2)]
 ODD = [f"first_{i}" for i in range(1, BRANCHES, 2)]
+BEHIND_EVEN = ["second" if i == 0 else f"second_{i + 1}" for i in range(0, BRANCHES, 2)]
+"""The second hops of the even branches."""
 IN_THE_MIDDLE = 60.0
 
 
@@ -27,16 +30,18 @@ def in_the_middle(states: States) -> bool:
     return done and all(states.get(key) is TaskRunState.RUNNING for key in EVEN)
 
 
-async def a_run_in_the_middle(cluster: Cluster, witness: Witness) -> Watched:
-    """Return a run that stays in the middle until the gate "even" is opened."""
+async def a_run_in_the_middle(cluster: Cluster, witness: Witness, figures: Figures) -> Watched:
+    """Return a run that stays in the middle until the gate "even" is opened; the fault is expected right then."""
     cluster.gates.shut("even")
     run = await witness.start("ledgered_fan", EXPECTED, seed=SEED)
     await run.until(in_the_middle, IN_THE_MIDDLE)
+    figures.strike()
     return run
 
 
-async def finish(witness: Witness, run: Watched, seconds: float) -> Evidence:
-    """Wait for the run's success, and have the oracle judge."""
-    ended = await run.ended(seconds)
+async def finish(witness: Witness, run: Watched, bound: Bound, figures: Figures) -> Evidence:
+    """Wait for the run's success, hold the time since the fault against its bound, and have the oracle judge."""
+    ended = await run.ended(bound.most)
     assert ended.state is RunState.SUCCEEDED, ended
+    figures.recovered(bound)
     return await witness.assert_clean()

@@ -40,6 +40,7 @@ def interrupt(main):
         threading.Event().wait(0.05)
     os.kill(os.getpid(), signal.SIGINT)
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background programs deaf to it
 for update in Client(sys.argv[1]).get_run(sys.argv[2]).watch():
     print(update.run.state, flush=True)
     if update.snapshot:

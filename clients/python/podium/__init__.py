@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from podium.files import AsyncFile, File
     from podium.model.states import RunState, TaskRunState
     from podium.outcomes import Fail, Retry, Skip
+    from podium.starting import RunRequest
     from podium.version import __version__
 
 __all__ = [
@@ -40,6 +41,7 @@ __all__ = [
     "Run",
     "RunCancelledError",
     "RunFailedError",
+    "RunRequest",
     "RunState",
     "Skip",
     "Task",
@@ -70,6 +72,7 @@ _MODULES = {
     "podium.files": ("AsyncFile", "File"),
     "podium.model.states": ("RunState", "TaskRunState"),
     "podium.outcomes": ("Fail", "Retry", "Skip"),
+    "podium.starting": ("RunRequest",),
     "podium.version": ("__version__",),
 }
 _HOMES = {name: module for module, names in _MODULES.items() for name in names}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import uuid
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field, fields
@@ -14,19 +13,20 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from podium import following, resources
-from podium.blob_transfer import AsyncBlobs
+from podium.blob_transfer import AsyncBlobMethods, AsyncBlobs
 from podium.channels import DEFAULT_ADDRESS, Channels, parse_addresses
 from podium.errors import DeadlineError, PodiumError
 from podium.files import AsyncFile
 from podium.model.spec import WorkflowSpec
 from podium.model.states import RunState, TaskRunState
 from podium.paging import read_pages
+from podium.remote_errors import from_batch_error
 from podium.resources import Agent, Attempt, LogEntry, RunInfo, RunUpdate, TaskRun, WorkflowVersion
-from podium.results import BlobRef, FileRef, with_files
+from podium.results import FileRef, with_files
 from podium.run_outputs import SHOWN_FAILURES, read_outputs, run_error
+from podium.starting import BATCH_SECONDS, RunRequest, batches
 from podium.v1 import agent_pb2, log_pb2, run_pb2, workflow_pb2
 from podium.wire import (
-    json_to_struct,
     run_state_to_proto,
     task_run_state_to_proto,
     time_to_proto,
@@ -112,7 +112,7 @@ class AsyncRun(RunInfo):
         return await self._client.cancel(self.run_id, reason)
 
 
-class AsyncClient:
+class AsyncClient(AsyncBlobMethods):
     """Speaks with a cluster. Use it with `async with`, in one event loop.
 
     Every method raises PodiumError's kinds: what the coordinator answered, UnavailableError when none answers, and
@@ -226,15 +226,35 @@ class AsyncClient:
             InvalidParametersError: The parameters do not fit the workflow.
             RequestIdReusedError: The id came before with another request.
         """
-        name = workflow if isinstance(workflow, str) else workflow.name
-        request = run_pb2.CreateRunRequest(
-            workflow=name,
-            version=version,
-            params=json_to_struct({**(params or {}), **more}),
-            request_id=request_id or uuid.uuid4().hex,
-        )
-        answer = await self._channels.call(lambda endpoint: endpoint.runs.CreateRun, request)
+        request = RunRequest(workflow, {**(params or {}), **more}, version, request_id)
+        answer = await self._channels.call(lambda endpoint: endpoint.runs.CreateRun, request.message())
         return AsyncRun(**resources.run_fields(answer.run), _client=self)
+
+    async def run_many(self, requests: Iterable[RunRequest]) -> list[AsyncRun | PodiumError]:
+        """Start many runs with few calls and commits.
+
+        Args:
+            requests: What to start. Up to 1,000 of them go into one call, fewer if they are large; those of one call
+                are committed together.
+
+        Returns:
+            For each request its run; or the error, not raised, that `run` would have raised.
+
+        Raises:
+            InvalidArgumentError: Some parameters are no JSON; nothing was sent.
+            BatchTooLargeError: With defaults filled in, the parameters of one call have over 8 MiB.
+            UnavailableError, DeadlineError: A call was not answered; what the calls before it started goes on.
+        """
+        started: list[AsyncRun | PodiumError] = []
+        for call in list(batches(requests)):
+            answer = await self._channels.call(lambda endpoint: endpoint.runs.CreateRuns, call, BATCH_SECONDS)
+            started += [self._started(result) for result in answer.results]
+        return started
+
+    def _started(self, result: run_pb2.CreateRunResult) -> AsyncRun | PodiumError:
+        if result.HasField("error"):
+            return from_batch_error(result.error)
+        return AsyncRun(**resources.run_fields(result.run), _client=self)
 
     async def get_run(self, run_id: str) -> AsyncRun:
         """Return a run. Raises RunNotFoundError."""
@@ -352,10 +372,9 @@ class AsyncClient:
     ) -> AsyncGenerator[LogEntry, None]:
         """Yield an attempt's log as far as it is known; `attempt` 0 is the newest. Raises AttemptNotFoundError."""
         request = log_pb2.ReadLogRequest(run_id=run_id, task=task, map_index=map_index, attempt=attempt)
-        stream = self._channels.stream(lambda endpoint: endpoint.logs.ReadLog, request, following.STREAM_SECONDS)
-        async with aclosing(stream):
-            async for message in stream:
-                for entry in resources.log_entries(message.entries):
+        async with aclosing(following.read_log(self._channels, request)) as pieces:
+            async for entries in pieces:
+                for entry in resources.log_entries(entries):
                     yield entry
 
     async def tail_log(
@@ -367,14 +386,6 @@ class AsyncClient:
             async for entries in pieces:
                 for entry in resources.log_entries(entries):
                     yield entry
-
-    async def put_blob(self, source: bytes | Path) -> BlobRef:
-        """Store bytes or a file, and return the name and the size of the blob."""
-        return await self.blobs.put(source)
-
-    async def get_blob(self, sha256: str) -> bytes:
-        """Return a blob's bytes. Raises BlobNotFoundError."""
-        return await self.blobs.get(sha256)
 
     def _file(self, file: FileRef) -> AsyncFile:
         return AsyncFile(file.name, file.size, file.sha256, self.blobs)

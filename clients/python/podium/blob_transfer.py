@@ -129,6 +129,20 @@ class AsyncBlobs:
                 return
 
 
+class AsyncBlobMethods:
+    """What clients offer of blobs by themselves."""
+
+    blobs: AsyncBlobs
+
+    async def put_blob(self, source: bytes | Path) -> BlobRef:
+        """Store bytes or a file, and return the name and the size of the blob."""
+        return await self.blobs.put(source)
+
+    async def get_blob(self, sha256: str) -> bytes:
+        """Return a blob's bytes. Raises BlobNotFoundError."""
+        return await self.blobs.get(sha256)
+
+
 async def _chunks(sha256: str, opened: Callable[[], BinaryIO]) -> AsyncIterator[blob_pb2.PutBlobRequest]:
     with opened() as file:
         yield blob_pb2.PutBlobRequest(sha256=sha256, data=await asyncio.to_thread(file.read, CHUNK_BYTES))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from pathlib import Path
@@ -18,6 +18,7 @@ from podium.model.spec import WorkflowSpec
 from podium.model.states import RunState, TaskRunState
 from podium.resources import Agent, Attempt, LogEntry, RunInfo, RunUpdate, TaskRun, WorkflowVersion
 from podium.results import BlobRef, FileRef
+from podium.starting import RunRequest
 
 if TYPE_CHECKING:
     from podium.definition import Workflow
@@ -100,7 +101,21 @@ class Blobs:
         shared().run(self._blobs.download(sha256, path))
 
 
-class Client:
+class BlobMethods:
+    """What clients offer of blobs by themselves."""
+
+    blobs: Blobs
+
+    def put_blob(self, source: bytes | Path) -> BlobRef:
+        """Store bytes or a file, and return the name and the size of the blob."""
+        return self.blobs.put(source)
+
+    def get_blob(self, sha256: str) -> bytes:
+        """Return a blob's bytes. Raises BlobNotFoundError."""
+        return self.blobs.get(sha256)
+
+
+class Client(BlobMethods):
     """Speaks with a cluster. Use it with `with`, from any thread.
 
     Every method raises PodiumError's kinds: what the coordinator answered, UnavailableError when none answers, and
@@ -162,6 +177,11 @@ class Client:
         """Start a run and return it once it is committed. See `AsyncClient.run`."""
         work = self._client.run(workflow, version=version, request_id=request_id, params={**(params or {}), **more})
         return _handle(shared().run(work), self)
+
+    def run_many(self, requests: Iterable[RunRequest]) -> list[Run | PodiumError]:
+        """Start many runs; return for each request its run, or the error that `run` would raise. See `AsyncClient`."""
+        started = shared().run(self._client.run_many(requests))
+        return [_handle(run, self) if isinstance(run, AsyncRun) else run for run in started]
 
     def get_run(self, run_id: str) -> Run:
         """Return a run. Raises RunNotFoundError."""
@@ -226,14 +246,6 @@ class Client:
     def tail_log(self, run_id: str, task: str, *, attempt: int = 0, map_index: int | None = None) -> Iterator[LogEntry]:
         """Yield an attempt's log, and what is added to it until the attempt ends; `attempt` 0 is the newest."""
         return shared().iterate(self._client.tail_log(run_id, task, attempt=attempt, map_index=map_index))
-
-    def put_blob(self, source: bytes | Path) -> BlobRef:
-        """Store bytes or a file, and return the name and the size of the blob."""
-        return self.blobs.put(source)
-
-    def get_blob(self, sha256: str) -> bytes:
-        """Return a blob's bytes. Raises BlobNotFoundError."""
-        return self.blobs.get(sha256)
 
     def _file(self, file: FileRef) -> File:
         return File(file.name, file.size, file.sha256, self.blobs)

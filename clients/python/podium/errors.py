@@ -196,6 +196,12 @@ class BlobTooLargeError(LimitError):
     reason = "BLOB_TOO_LARGE"
 
 
+class BatchTooLargeError(LimitError):
+    """The requests of one call are too large together."""
+
+    reason = "BATCH_TOO_LARGE"
+
+
 class OutputsTooLargeError(LimitError):
     """The outputs asked for do not fit one answer."""
 

@@ -8,13 +8,14 @@ from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import aclosing
 from typing import TypeVar
 
-from podium.channels import Channels
+from podium.channels import OUTAGE_SECONDS, Channels
 from podium.errors import DeadlineError, PodiumError, UnavailableError
 from podium.model.states import RUN_TERMINAL
 from podium.v1 import agent_pb2, log_pb2, run_pb2
 from podium.wire import run_state_from_proto
 
 A = TypeVar("A")
+LogMessage = TypeVar("LogMessage", log_pb2.TailLogResponse, log_pb2.ReadLogResponse)
 
 STREAM_SECONDS = 600.0
 """How long one stream lives; it is then opened anew, so that none outlasts the coordinator that serves it."""
@@ -77,13 +78,30 @@ async def watch_agents(channels: Channels) -> AsyncGenerator[agent_pb2.WatchAgen
 
 async def tail_log(channels: Channels, request: log_pb2.TailLogRequest) -> AsyncGenerator[list[log_pb2.LogEntry], None]:
     """Yield an attempt's log and what is added to it until the attempt ends; after a break only what is new."""
+    async for entries in _whole_log(
+        lambda: channels.stream(lambda endpoint: endpoint.logs.TailLog, request, STREAM_SECONDS), Patience()
+    ):
+        yield entries
+
+
+async def read_log(channels: Channels, request: log_pb2.ReadLogRequest) -> AsyncGenerator[list[log_pb2.LogEntry], None]:
+    """Yield an attempt's log as far as it is known; after a break what was not yet told."""
+    async for entries in _whole_log(
+        lambda: channels.stream(lambda endpoint: endpoint.logs.ReadLog, request, STREAM_SECONDS),
+        Patience(OUTAGE_SECONDS),
+    ):
+        yield entries
+
+
+async def _whole_log(
+    open_stream: Callable[[], AsyncGenerator[LogMessage, None]], patience: Patience
+) -> AsyncGenerator[list[log_pb2.LogEntry], None]:
+    """Yield the entries of a stream that tells a log from its beginning, opening it anew whenever it breaks."""
     told = 0
-    patience = Patience()
     while True:
         position = 0
-        stream = channels.stream(lambda endpoint: endpoint.logs.TailLog, request, STREAM_SECONDS)
         try:
-            async with aclosing(stream):
+            async with aclosing(open_stream()) as stream:
                 async for message in stream:
                     patience.answered()
                     fresh, position = _after(told, position, message.entries)

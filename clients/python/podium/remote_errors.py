@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -19,6 +20,9 @@ from podium.errors import (
     StateError,
     UnavailableError,
 )
+
+if TYPE_CHECKING:
+    from podium.v1 import run_pb2
 
 DOMAIN = "podium"
 DETAILS_KEY = "grpc-status-details-bin"
@@ -51,11 +55,30 @@ def from_rpc_error(error: grpc.aio.AioRpcError, address: str) -> PodiumError:
     info = next((part for part in details if isinstance(part, error_details_pb2.ErrorInfo)), None)
     if info is None or info.domain != DOMAIN:
         return _without_reason(error, address)
-    category = _classes().get(info.reason) or _CATEGORIES.get(error.code(), PodiumError)
-    rebuilt = category(error.details() or info.reason)
-    rebuilt.metadata.update(info.metadata)
+    return _rebuilt(
+        error.code(), info.reason, error.details() or info.reason, info.metadata, tuple(_violations(details))
+    )
+
+
+def from_batch_error(error: run_pb2.CreateRunError) -> PodiumError:
+    """Return the error that one refused request of a batch means, as if it had been a call of its own."""
+    code = next((known for known in grpc.StatusCode if known.value[0] == error.code), grpc.StatusCode.UNKNOWN)
+    violations = tuple(FieldViolation(one.field, one.description) for one in error.violations)
+    return _rebuilt(code, error.reason, error.message, error.metadata, violations)
+
+
+def _rebuilt(
+    code: grpc.StatusCode,
+    reason: str,
+    message: str,
+    metadata: Mapping[str, str],
+    violations: tuple[FieldViolation, ...],
+) -> PodiumError:
+    category = _classes().get(reason) or _CATEGORIES.get(code, PodiumError)
+    rebuilt = category(message)
+    rebuilt.metadata.update(metadata)
     if isinstance(rebuilt, InvalidArgumentError):
-        rebuilt.violations = tuple(_violations(details))
+        rebuilt.violations = violations
     return rebuilt
 
 

@@ -22,6 +22,7 @@ from podium.version import __version__
 from podium_coordinator import structured_logs
 from podium_coordinator.app import collection
 from podium_coordinator.app.catalog import Catalog
+from podium_coordinator.app.lag import lag_told
 from podium_coordinator.app.notify import notify_service_manager
 from podium_coordinator.app.owner import Owner, Stores
 from podium_coordinator.app.services import add_services
@@ -87,6 +88,7 @@ async def _serve(settings: CoordinatorSettings, database: str, postgres: Embedde
     stopping = _Signals()
     collection.begin()
     async with AsyncExitStack() as stack:
+        await stack.enter_async_context(lag_told())
         pools = await stack.enter_async_context(_pools(settings, database))
         tracing = Tracing.from_environment(settings.traced_task_runs)
         stack.push_async_callback(tracing.close)

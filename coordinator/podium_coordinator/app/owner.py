@@ -252,9 +252,13 @@ class Owner:
 
     async def _take_up_commands(self, shard: Shard) -> None:
         async with self._stores.pool.connection() as conn:
-            for command in await commands.pending_commands(conn, self._number):
-                await self._take_up(shard, await runs.get_run(conn, command.run_id))
-                shard.tell(CancelAsked(command.command_id, command.run_id, command.reason))
+            pending = await commands.pending_commands(conn, self._number)
+            shard.asked.intersection_update(command.command_id for command in pending)
+            for command in pending:
+                if command.command_id not in shard.asked:
+                    await self._take_up(shard, await runs.get_run(conn, command.run_id))
+                    shard.tell(CancelAsked(command.command_id, command.run_id, command.reason))
+                    shard.asked.add(command.command_id)
 
     # What the API sees.
 

@@ -80,6 +80,8 @@ class Shard:
         self.ended: Callable[[], None] = lambda: None
         self.committed: Callable[[Batch], None] = lambda _: None
         self.agents_moved: Callable[[], None] = lambda: None
+        self.asked: set[UUID] = set()
+        """Commands that were handed to the loop, and that were still pending when last looked for."""
         self._journal = journal
         self._rhythm = rhythm
         self._tracing = tracing

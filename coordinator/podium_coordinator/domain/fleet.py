@@ -2,7 +2,8 @@
 
 An agent is judged by when it was last heard from. Two things keep a fault of our own from being taken for theirs:
 agents known from before a takeover get a full term from the takeover on, and while more agents are silent than in
-session nobody is declared lost, for `BRAKE_TERMS` terms at most.
+session nobody is declared lost, for `BRAKE_TERMS` terms at most. Of fewer than `LEAST_TO_BRAKE` agents the silence of
+most says nothing about whose fault it is.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from podium_coordinator.domain.seating import Seat, Seating
 from podium_coordinator.domain.states import AgentState
 
 BRAKE_TERMS = 5
+LEAST_TO_BRAKE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,10 +122,18 @@ class Fleet:
         """Whether more agents are silent than in session, so that the fault is likely ours."""
         present = sum(agent.state is AgentState.CONNECTED for agent in self.agents.values())
         silent = sum(agent.state is AgentState.DISCONNECTED and bool(agent.seat.live) for agent in self.agents.values())
-        return silent > present and any(
-            agent.state is AgentState.DISCONNECTED and now >= self._lost_at(agent, braked=False)
-            for agent in self.agents.values()
+        return (
+            silent > present
+            and self._many()
+            and any(
+                agent.state is AgentState.DISCONNECTED and now >= self._lost_at(agent, braked=False)
+                for agent in self.agents.values()
+            )
         )
+
+    def _many(self) -> bool:
+        known = sum(agent.state is not AgentState.LOST for agent in self.agents.values())
+        return known >= LEAST_TO_BRAKE
 
     def next_review(self) -> float | None:
         """Return the instant at which the next agent could change its state by silence alone; None without any."""

@@ -30,7 +30,7 @@ from podium_coordinator.domain.records import (
     RunStarted,
     TaskRunEnded,
 )
-from podium_coordinator.domain.retry import LONGEST_WAIT, Tries, charge, next_delay
+from podium_coordinator.domain.retry import LONGEST_WAIT, POISONOUS, Tries, charge, next_delay
 from podium_coordinator.domain.run import (
     CODES,
     PENDING,
@@ -221,6 +221,9 @@ def report_returned(run: Run, speaker: Speaker, now: datetime, effects: Effects)
 
 def lose(run: Run, index: int, reason: str, now: datetime, effects: Effects) -> None:
     """Declare a live attempt lost: its agent is gone, or came back without it."""
+    downs = run.tries.get(index, Tries()).downs + 1
+    if downs >= POISONOUS and run.attempts[index].started_at is not None:
+        reason += f" The task was executing on {downs} agents when they were lost; it is not given to another one."
     finish = Finish(A.LOST, run.attempts[index].started_at, failure=Failure(FailureKind.AGENT_LOST, reason))
     _fail(run, index, finish, now, effects)
 
@@ -307,7 +310,7 @@ def _fail(run: Run, index: int, finish: Finish, now: datetime, effects: Effects)
 
 def _delay(run: Run, index: int, finish: Finish, kind: FailureKind) -> float | None:
     tries = run.tries.setdefault(index, Tries())
-    charge(tries, kind)
+    charge(tries, kind, executing=run.attempts[index].started_at is not None)
     policy = run.graph.terms_for(run.task_of(index)).retry
     jitter = fraction(run.run_id.bytes, index.to_bytes(4, "big"), run.numbers[index].to_bytes(4, "big"))
     delay = next_delay(policy, tries, kind, jitter)

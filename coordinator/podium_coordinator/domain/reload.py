@@ -82,7 +82,8 @@ def _take_attempt(run: Run, attempt: AttemptRecord) -> None:
         _place(run, index, live)
         return
     if attempt.failure is not None:
-        charge(run.tries.setdefault(index, Tries()), attempt.failure.kind)
+        tries = run.tries.setdefault(index, Tries())
+        charge(tries, attempt.failure.kind, executing=attempt.started_at is not None)
     if attempt.closes:
         _place(run, index, CLOSED.get(attempt.state, TaskRunState.FAILED))
     elif attempt.retry_at is not None:

@@ -12,6 +12,10 @@ from podium.model.spec import RetryPolicy
 from podium_coordinator.domain.states import INFRASTRUCTURE, FailureKind
 
 INFRASTRUCTURE_BUDGET = 3
+FIRST_PAUSE = 0.2
+"""Seconds from a task run's second loss to its next try; twice as long after each further one, none after the first."""
+POISONOUS = 3
+"""A task run that has taken so many agents down is not let near another one."""
 JITTER = 0.25
 LONGEST_WAIT = 100 * 365 * 86_400.0
 """Seconds: a longer wait would lead beyond the dates there are."""
@@ -24,12 +28,15 @@ class Tries:
 
     failures: int = 0
     losses: int = 0
+    downs: int = 0
+    """Losses of an agent while it was executing the task run."""
 
 
-def charge(tries: Tries, kind: FailureKind) -> None:
-    """Book a failed attempt on the budget that pays for it."""
+def charge(tries: Tries, kind: FailureKind, *, executing: bool = False) -> None:
+    """Book a failed attempt on the budget that pays for it; `executing`: it had started."""
     if kind in INFRASTRUCTURE:
         tries.losses += 1
+        tries.downs += executing and kind is FailureKind.AGENT_LOST
     else:
         tries.failures += 1
 
@@ -45,11 +52,18 @@ def next_delay(policy: RetryPolicy, tries: Tries, kind: FailureKind, jitter: flo
     """
     if kind in NEVER_RETRIED:
         return None
+    if kind in INFRASTRUCTURE and tries.downs >= POISONOUS:
+        return None
     if kind in INFRASTRUCTURE:
-        return 0.0 if tries.losses <= INFRASTRUCTURE_BUDGET else None
+        return pause(tries.losses) * (1 + JITTER * jitter) if tries.losses <= INFRASTRUCTURE_BUDGET else None
     if tries.failures > policy.retries:
         return None
     return backoff(policy, tries.failures) * (1 + JITTER * jitter)
+
+
+def pause(losses: int) -> float:
+    """Return the plain delay in seconds after the given number of losses, 1 or more."""
+    return 0.0 if losses == 1 else float(FIRST_PAUSE * 2 ** (losses - 2))
 
 
 def backoff(policy: RetryPolicy, failures: int) -> float:

@@ -68,11 +68,22 @@ def refuse(error: BaseException) -> Refusal:
     known = _recognised(error)
     if known is None:
         return _hidden()
-    code = next(code for category, code in CODES if isinstance(known, category))
-    message = _clip(known.message, _MAX_MESSAGE_BYTES)
-    violations = known.violations if isinstance(known, InvalidArgumentError) else ()
+    code, message, violations = described(known)
     status = _status(code, message, known.reason, known.metadata, violations)
     return Refusal(code, message, status.SerializeToString(), known.reason)
+
+
+def described(error: PodiumError) -> tuple[grpc.StatusCode, str, tuple[FieldViolation, ...]]:
+    """Return the code, the message and the violations by which a caller is told of an error of ours."""
+    code = next((code for category, code in CODES if isinstance(error, category)), grpc.StatusCode.INTERNAL)
+    violations = error.violations if isinstance(error, InvalidArgumentError) else ()
+    return code, _clip(error.message, _MAX_MESSAGE_BYTES), violations
+
+
+def fitting(violations: Sequence[FieldViolation]) -> list[FieldViolation]:
+    """Return as many of the violations, clipped, as one answer has room for; the last one counts those left out."""
+    told = _bad_request(violations, _MAX_STATUS_BYTES - _MORE_BYTES).field_violations
+    return [FieldViolation(one.field, one.description) for one in told]
 
 
 def deadline(seconds: float) -> Refusal:

@@ -13,8 +13,7 @@ from uuid import UUID
 from podium.errors import OutputsTooLargeError
 from podium.v1 import run_pb2 as pb
 from podium.v1 import run_pb2_grpc
-from podium.wire import struct_to_json
-from podium_coordinator.rpc import pages, parse, render
+from podium_coordinator.rpc import batches, pages, parse, render
 from podium_coordinator.rpc.outputs import output
 from podium_coordinator.rpc.starting import Wish
 from podium_coordinator.rpc.task_listing import BEGINNING
@@ -62,15 +61,15 @@ class RunService(run_pb2_grpc.RunServiceServicer):
     async def CreateRun(self, request: pb.CreateRunRequest, context: Context) -> pb.CreateRunResponse:
         """Start a run; see the contract."""
         del context
-        name = parse.workflow_name(request.workflow)
-        wish = Wish(
-            workflow=name,
-            version=parse.version(name, request.version),
-            given=struct_to_json(request.params),
-            request_id=parse.request_id(request.request_id),
-        )
-        run, created = await self._parts.starter.start(wish)
+        run, created = await self._parts.starter.start(batches.wish(request))
         return pb.CreateRunResponse(run=render.run(run), created=created)
+
+    async def CreateRuns(self, request: pb.CreateRunsRequest, context: Context) -> pb.CreateRunsResponse:
+        """Start many runs; see the contract."""
+        del context
+        wishes = await batches.wishes(request)
+        started = iter(await self._parts.starter.start_many([wish for wish in wishes if isinstance(wish, Wish)]))
+        return await batches.answer([next(started) if isinstance(wish, Wish) else wish for wish in wishes])
 
     async def GetRun(self, request: pb.GetRunRequest, context: Context) -> pb.GetRunResponse:
         """Read one run; see the contract."""

@@ -12,7 +12,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from podium.errors import RunAlreadyFinishedError, UnavailableError
+from podium.errors import (
+    BatchTooLargeError,
+    InvalidArgumentError,
+    NotFoundError,
+    PodiumError,
+    RunAlreadyFinishedError,
+    UnavailableError,
+)
 from podium.model.exactness import json_bytes
 from podium.model.parameters import resolve
 from podium_coordinator.domain.ids import RANDOM_BITS, uuid7
@@ -21,7 +28,7 @@ from podium_coordinator.domain.states import RUN_TERMINAL, RunState
 from podium_coordinator.store import commands, runs
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from podium_coordinator.rpc.database import Database
     from podium_coordinator.rpc.following import Follower
@@ -30,6 +37,11 @@ if TYPE_CHECKING:
 
 PATIENCE: Final = 2.0
 """Seconds a cancellation waits to see that the owner has taken it up."""
+
+MOST_BATCH_BYTES: Final = 8 << 20
+"""Bytes of the requests of one call, and of their parameters as JSON."""
+AT_ONE_GO: Final = 50
+"""Runs of a batch that are prepared before others get their turn on the event loop."""
 
 _HEEDED: Final = RUN_TERMINAL | {RunState.CANCELLING}
 
@@ -76,6 +88,35 @@ class Starter:
             await self._hint(run)
         return run, created
 
+    async def start_many(self, wishes: Sequence[Wish]) -> list[tuple[RunRecord, bool] | PodiumError]:
+        """Commit new runs in one transaction; return for each wish what `start` would return or raise, in order.
+
+        Raises:
+            BatchTooLargeError: All their parameters together are too large.
+        """
+        versions = await self._versions_of(wishes)
+        outcomes: list[RunRecord | PodiumError] = []
+        for position, wish in enumerate(wishes):
+            outcomes.append(_tried(wish, versions[wish.workflow, wish.version], self._shard_number))
+            if position % AT_ONE_GO == AT_ONE_GO - 1:
+                await asyncio.sleep(0)
+        made = [(run, wish) for run, wish in zip(outcomes, wishes, strict=True) if isinstance(run, RunRecord)]
+        _bound(made)
+        async with self._database.write.connection() as conn:
+            stored = await runs.insert_runs(conn, [(run, wish.fingerprint()) for run, wish in made])
+        await self._hint(*[outcome[0] for outcome in stored if isinstance(outcome, tuple) and outcome[1]])
+        in_order = iter(stored)
+        return [outcome if isinstance(outcome, PodiumError) else next(in_order) for outcome in outcomes]
+
+    async def _versions_of(self, wishes: Sequence[Wish]) -> dict[tuple[str, int], Version | NotFoundError]:
+        found: dict[tuple[str, int], Version | NotFoundError] = {}
+        for name in dict.fromkeys((wish.workflow, wish.version) for wish in wishes):
+            try:
+                found[name] = await self._versions.get(*name)
+            except NotFoundError as error:
+                found[name] = error
+        return found
+
     async def cancel(self, run_id: UUID, reason: str) -> RunRecord:
         """Ask for a run's end; return the run, as a rule once the owner has taken that up.
 
@@ -110,16 +151,17 @@ class Starter:
             return run
         return run
 
-    async def _hint(self, run: RunRecord) -> None:
+    async def _hint(self, *made: RunRecord) -> None:
         """Tell the owner; a hint that cannot be given costs time only, since the row is found by a sweep."""
         if self._shard.owned:
             try:
-                self._shard.submit(run)
+                for run in made:
+                    self._shard.submit(run)
             except UnavailableError:
                 return
-        else:
+        elif made:
             async with self._database.write.connection() as conn:
-                await commands.notify(conn, run.shard)
+                await commands.notify(conn, self._shard_number)
 
 
 _ENDED: Final = {
@@ -127,6 +169,26 @@ _ENDED: Final = {
     RunState.FAILED: "failed",
     RunState.CANCELLED: "was cancelled",
 }
+
+
+def _tried(wish: Wish, version: Version | NotFoundError, shard_number: int) -> RunRecord | PodiumError:
+    if isinstance(version, NotFoundError):
+        return version
+    try:
+        return _new_run(wish, version, shard_number)
+    except InvalidArgumentError as error:
+        return error
+
+
+def _bound(made: Sequence[tuple[RunRecord, Wish]]) -> None:
+    size = sum(len(run.params) for run, _ in made)
+    if size > MOST_BATCH_BYTES:
+        raise BatchTooLargeError(
+            f"The parameters of the {len(made)} runs have {size} bytes as JSON; the limit for one call is"
+            f" {MOST_BATCH_BYTES}: start them in several calls.",
+            size=size,
+            limit=MOST_BATCH_BYTES,
+        )
 
 
 def _new_run(wish: Wish, version: Version, shard_number: int) -> RunRecord:

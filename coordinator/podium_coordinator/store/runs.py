@@ -15,7 +15,7 @@ from podium_coordinator.domain.states import RunState, TaskRunState
 from podium_coordinator.store.values import text
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
     from typing import Any
     from uuid import UUID
@@ -35,8 +35,22 @@ INSERT: Final[LiteralString] = """
     ON CONFLICT (request_id) DO NOTHING
 """
 
+INSERT_MANY: Final[LiteralString] = """
+    INSERT INTO run (run_id, shard, workflow, version, task_count, params, state, request_id, fingerprint, trace_id,
+                     created_at)
+    SELECT * FROM unnest(%(run_id)s::uuid[], %(shard)s::int[], %(workflow)s::text[], %(version)s::int[],
+                         %(task_count)s::int[], %(params)s::bytea[], %(state)s::text[], %(request_id)s::text[],
+                         %(fingerprint)s::bytea[], %(trace_id)s::bytea[], %(created_at)s::timestamptz[])
+    ON CONFLICT (request_id) DO NOTHING
+    RETURNING run_id
+"""
+
 BY_REQUEST_ID: Final[LiteralString] = f"""
     SELECT fingerprint = %(fingerprint)s AS same, {_COLUMNS} FROM run WHERE request_id = %(request_id)s
+"""
+
+BY_REQUEST_IDS: Final[LiteralString] = f"""
+    SELECT fingerprint AS stored_fingerprint, {_COLUMNS} FROM run WHERE request_id = ANY (%s)
 """
 
 GET: Final[LiteralString] = f"SELECT {_COLUMNS} FROM run WHERE run_id = %s"
@@ -93,6 +107,26 @@ async def insert_run(conn: Connection, run: RunRecord, fingerprint: bytes) -> tu
     return await _made_before(conn, row), False
 
 
+async def insert_runs(
+    conn: Connection, rows: Sequence[tuple[RunRecord, bytes]]
+) -> list[tuple[RunRecord, bool] | RequestIdReusedError]:
+    """Store new runs, queued, in one transaction; return for each what `insert_run` would return or raise, in order.
+
+    Args:
+        conn: In autocommit.
+        rows: The runs, of stored versions, and their fingerprints; their own request ids may repeat, too.
+    """
+    if not rows:
+        return []
+    # In the order of their keys, so that two calls with the same request ids cannot lock each other up.
+    ordered = sorted(rows, key=lambda row: row[0].request_id or "")
+    cursor = await conn.execute(INSERT_MANY, _columns(ordered))
+    made = {run_id for (run_id,) in await cursor.fetchall()}
+    repeats = [text(run.request_id) for run, _ in rows if run.run_id not in made and run.request_id is not None]
+    before = await _all_made_before(conn, repeats) if repeats else {}
+    return [(run, True) if run.run_id in made else _repeated(run, mark, before) for run, mark in rows]
+
+
 async def get_run(conn: Connection, run_id: UUID) -> RunRecord:
     """Return one run.
 
@@ -130,11 +164,35 @@ async def _made_before(conn: Connection, row: Mapping[str, Any]) -> RunRecord:
     async with conn.cursor(row_factory=kwargs_row(_with_same)) as cursor:
         found = await (await cursor.execute(BY_REQUEST_ID, row)).fetchone()
     if found is None or not found[0]:
-        raise RequestIdReusedError(
-            f"Request id {row['request_id']} came before, with another request: use a new one.",
-            request_id=row["request_id"],
-        )
+        raise _reused(row["request_id"])
     return found[1]
+
+
+async def _all_made_before(conn: Connection, request_ids: Sequence[str]) -> dict[str, tuple[bytes, RunRecord]]:
+    async with conn.cursor(row_factory=kwargs_row(_with_fingerprint)) as cursor:
+        found = await (await cursor.execute(BY_REQUEST_IDS, [request_ids])).fetchall()
+    return {run.request_id: (fingerprint, run) for fingerprint, run in found if run.request_id is not None}
+
+
+def _repeated(
+    run: RunRecord, fingerprint: bytes, before: Mapping[str, tuple[bytes, RunRecord]]
+) -> tuple[RunRecord, bool] | RequestIdReusedError:
+    request_id = text(run.request_id or "")
+    known = before.get(request_id)
+    if known is None or known[0] != fingerprint:
+        return _reused(request_id)
+    return known[1], False
+
+
+def _reused(request_id: str) -> RequestIdReusedError:
+    return RequestIdReusedError(
+        f"Request id {request_id} came before, with another request: use a new one.", request_id=request_id
+    )
+
+
+def _columns(rows: Sequence[tuple[RunRecord, bytes]]) -> dict[str, list[Any]]:
+    parameters = [_run_parameters(run) | {"fingerprint": fingerprint} for run, fingerprint in rows]
+    return {name: [row[name] for row in parameters] for name in parameters[0]}
 
 
 def _run_parameters(run: RunRecord) -> dict[str, Any]:
@@ -154,6 +212,10 @@ def _run_parameters(run: RunRecord) -> dict[str, Any]:
 
 def _with_same(*, same: bool, **columns: Any) -> tuple[bool, RunRecord]:
     return same, _run(**columns)
+
+
+def _with_fingerprint(*, stored_fingerprint: bytes, **columns: Any) -> tuple[bytes, RunRecord]:
+    return stored_fingerprint, _run(**columns)
 
 
 def _run(**columns: Any) -> RunRecord:

@@ -108,5 +108,9 @@ def outcome(tasks: tuple[TaskSpec, ...], ends: dict[str, TaskRunState]) -> RunSt
 ENDS = frozenset({T.SUCCEEDED, T.FAILED, T.SKIPPED, T.UPSTREAM_FAILED, T.CANCELLED, T.UNKNOWN})
 INFRASTRUCTURE_KINDS = frozenset({FailureKind.AGENT_LOST, FailureKind.PREEMPTED, FailureKind.INTERNAL})
 INFRASTRUCTURE_RETRIES = 3
+INFRASTRUCTURE_WAITS = (0.0, 0.2, 0.4)
+"""Plain seconds from a loss to the next try, by how many losses there were before."""
+POISONOUS = 3
+"""Agents that a task run may take down."""
 FINAL_KINDS = frozenset({FailureKind.REJECTED_INPUT, FailureKind.CANCELLED, FailureKind.TIMEOUT_START})
 """Kinds of failure that no further try could mend."""

@@ -214,26 +214,34 @@ def test_the_brake_ends_when_enough_agents_are_back() -> None:
 
 
 def test_the_brake_ends_after_some_terms_though_nobody_came_back() -> None:
-    fleet = a_fleet(2)
+    fleet = a_fleet(3)
     limit = BRAKE_TERMS * TERMS.lost_after
     fleet.review(limit - 0.001)
-    assert standing(fleet) == [DISCONNECTED] * 2
+    assert standing(fleet) == [DISCONNECTED] * 3
     fleet.review(limit)
-    assert standing(fleet) == [LOST] * 2
+    assert standing(fleet) == [LOST] * 3
     assert fleet.next_review() is None
 
 
 def test_reviews_are_due_exactly_when_silence_can_change_something_and_not_while_the_brake_holds() -> None:
-    fleet = a_fleet(2)
-    fleet.hear(fleet.agents[UUID(int=0xA1)], 4.0)
+    fleet = a_fleet(4)
+    for number in (0xA1, 0xA2, 0xA3):
+        fleet.hear(fleet.agents[UUID(int=number)], 4.0)
     assert review_whenever_due(fleet, until=1000.0) == [
         (10.0, ["agent-0 disconnected"]),
-        (14.0, ["agent-1 disconnected"]),
+        (14.0, ["agent-1 disconnected", "agent-2 disconnected", "agent-3 disconnected"]),
         (30.0, []),
         (34.0, []),
         (150.0, ["agent-0 lost"]),
-        (154.0, ["agent-1 lost"]),
+        (154.0, ["agent-1 lost", "agent-2 lost", "agent-3 lost"]),
     ]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_so_few_agents_pull_no_brake(count: int) -> None:
+    fleet = a_fleet(count)
+    fleet.review(TERMS.lost_after)
+    assert standing(fleet) == [LOST] * count
 
 
 def test_a_fleet_of_nobody_needs_no_review() -> None:

@@ -304,38 +304,60 @@ def test_the_two_budgets_do_not_pay_for_each_other() -> None:
     ]
     for kind in kinds:
         ended(run, 0, failing(kind))
+        retry_due(run, 0, run.numbers[0], Effects())
         assert states(run) == {"a": T.SCHEDULED}
     ended(run, 0, failing(FailureKind.EXIT_CODE))
     assert (states(run), run.numbers[0]) == ({"a": T.FAILED}, 6)
 
 
-def test_a_lost_attempt_is_tried_again_at_once_three_times() -> None:
+def test_a_lost_attempt_is_tried_again_at_once() -> None:
     run = a_run(a_task("a"))
-    for number in range(1, 4):
-        speaker = running_on(run)
-        held = run.attempts[0]
-        effects = Effects()
-        lose(run, 0, "The agent was not heard from for 30 s.", later(number), effects)
-        gone = Failure(FailureKind.AGENT_LOST, "The agent was not heard from for 30 s.")
-        row = an_end(speaker, Finish(AttemptState.LOST, failure=gone), at=later(number), started_at=NOW)
-        assert effects == Effects(
-            attempts_ended=[replace(row, closes=False, retry_at=later(number))],
-            released=[Released(RUN_ID, 0, held)],
-            ready=[(run, 0)],
-            changed=[(run, 0)],
-        )
-        check_invariants(run)
+    speaker = running_on(run)
+    held = run.attempts[0]
+    effects = Effects()
+    lose(run, 0, "The agent was not heard from for 30 s.", later(1), effects)
+    gone = Failure(FailureKind.AGENT_LOST, "The agent was not heard from for 30 s.")
+    row = an_end(speaker, Finish(AttemptState.LOST, failure=gone), at=later(1), started_at=NOW)
+    assert effects == Effects(
+        attempts_ended=[replace(row, closes=False, retry_at=later(1))],
+        released=[Released(RUN_ID, 0, held)],
+        ready=[(run, 0)],
+        changed=[(run, 0)],
+    )
+    check_invariants(run)
+
+
+def test_the_third_agent_that_a_task_takes_down_is_the_last_one_it_gets() -> None:
+    run = a_run(a_task("a"))
+    for number in (1, 2):
+        running_on(run)
+        lose(run, 0, "Gone.", later(number), Effects())
+        retry_due(run, 0, number, Effects())
     speaker = running_on(run)
     held = run.attempts[0]
     effects = Effects()
     lose(run, 0, "Gone.", later(9), effects)
-    finish = Finish(AttemptState.LOST, failure=Failure(FailureKind.AGENT_LOST, "Gone."))
+    reason = "Gone. The task was executing on 3 agents when they were lost; it is not given to another one."
+    finish = Finish(AttemptState.LOST, failure=Failure(FailureKind.AGENT_LOST, reason))
     assert effects == Effects(
         runs_ended=[RunEnded(RUN_ID, RunState.FAILED, "", later(9), {T.FAILED: 1})],
         attempts_ended=[an_end(speaker, finish, at=later(9), started_at=NOW)],
         released=[Released(RUN_ID, 0, held)],
         changed=[(run, 0)],
     )
+    check_invariants(run)
+
+
+def test_an_attempt_that_was_lost_before_it_started_took_no_agent_down() -> None:
+    run = a_run(a_task("a"))
+    for number in (1, 2, 3):
+        given_to(run)
+        lose(run, 0, "Gone.", later(number), Effects())
+        retry_due(run, 0, number, Effects())
+        assert states(run) == {"a": T.SCHEDULED}
+    given_to(run)
+    lose(run, 0, "Gone.", later(9), Effects())
+    assert states(run) == {"a": T.FAILED}
 
 
 def test_an_attempt_that_had_not_started_may_be_lost_too() -> None:

@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 from podium.model.spec import RetryPolicy
 from podium_coordinator.domain.retry import INFRASTRUCTURE_BUDGET, JITTER, Tries, backoff, charge, next_delay
 from podium_coordinator.domain.states import FailureKind
-from tests.unit.domain.semantics import FINAL_KINDS, INFRASTRUCTURE_KINDS, INFRASTRUCTURE_RETRIES
+from tests.unit.domain.semantics import (
+    FINAL_KINDS,
+    INFRASTRUCTURE_KINDS,
+    INFRASTRUCTURE_RETRIES,
+    INFRASTRUCTURE_WAITS,
+    POISONOUS,
+)
 
 OWN_KINDS = sorted(set(FailureKind) - INFRASTRUCTURE_KINDS - FINAL_KINDS)
 policies = st.builds(
@@ -70,10 +76,25 @@ def test_a_tasks_own_failures_are_retried_as_often_as_it_says(kind: FailureKind,
 
 
 @pytest.mark.parametrize("kind", sorted(INFRASTRUCTURE_KINDS))
-def test_losses_have_a_budget_of_their_own_and_wait_for_nothing(kind: FailureKind) -> None:
-    delays = [next_delay(RetryPolicy(), Tries(failures=99, losses=n), kind, 0.5) for n in range(1, 5)]
-    assert delays == [0.0, 0.0, 0.0, None]
+def test_losses_have_a_budget_of_their_own_and_waits_that_grow(kind: FailureKind) -> None:
+    delays = [next_delay(RetryPolicy(), Tries(failures=99, losses=n), kind, 0.0) for n in range(1, 5)]
+    assert delays == [*INFRASTRUCTURE_WAITS, None]
     assert INFRASTRUCTURE_BUDGET == INFRASTRUCTURE_RETRIES
+    assert next_delay(RetryPolicy(), Tries(losses=2), kind, 0.5) == INFRASTRUCTURE_WAITS[1] * (1 + JITTER / 2)
+
+
+def test_a_task_run_is_charged_for_agents_that_went_down_while_they_executed_it() -> None:
+    tries = Tries()
+    charge(tries, FailureKind.AGENT_LOST, executing=False)
+    charge(tries, FailureKind.INTERNAL, executing=True)
+    charge(tries, FailureKind.AGENT_LOST, executing=True)
+    assert tries == Tries(losses=3, downs=1)
+
+
+@pytest.mark.parametrize("kind", sorted(INFRASTRUCTURE_KINDS))
+def test_a_task_run_that_took_three_agents_down_is_not_tried_again(kind: FailureKind) -> None:
+    assert next_delay(RetryPolicy(), Tries(losses=3, downs=POISONOUS - 1), kind, 0.0) is not None
+    assert next_delay(RetryPolicy(retries=9), Tries(losses=3, downs=POISONOUS), kind, 0.0) is None
 
 
 @pytest.mark.parametrize("kind", sorted(FINAL_KINDS))

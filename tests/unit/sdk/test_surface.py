@@ -23,6 +23,7 @@ NAMES = [
     "Run",
     "RunCancelledError",
     "RunFailedError",
+    "RunRequest",
     "RunState",
     "Skip",
     "Task",

@@ -18,6 +18,8 @@ from tests.unit.domain.semantics import (
     FINAL_KINDS,
     INFRASTRUCTURE_KINDS,
     INFRASTRUCTURE_RETRIES,
+    INFRASTRUCTURE_WAITS,
+    POISONOUS,
     outcome,
     possible_verdicts,
     upstreams,
@@ -25,7 +27,7 @@ from tests.unit.domain.semantics import (
 )
 from tests.unit.domain.simulation.agents import Report, Said
 from tests.unit.domain.simulation.database import Database
-from tests.unit.domain.simulation.view import End, View, losses, own_failures, parents
+from tests.unit.domain.simulation.view import End, View, downs, losses, own_failures, parents
 
 T = TaskRunState
 ALIVE = frozenset({T.SCHEDULED, T.ASSIGNED, T.RUNNING, T.RETRYING})
@@ -160,10 +162,13 @@ class Ledger:
         failures = own_failures(ends)
         if losses(ends) > INFRASTRUCTURE_RETRIES if infrastructure else failures > policy.retries:
             return None
+        if infrastructure and downs(ends) >= POISONOUS:
+            return None
         if said is not None and row.state is not AttemptState.LOST and said.retry_after is not None:
             return said.retry_after, said.retry_after
         if infrastructure:
-            return 0.0, 0.0
+            plain = INFRASTRUCTURE_WAITS[losses(ends) - 1]
+            return plain, plain * 1.25
         plain = min(policy.max_delay, policy.delay * policy.factor ** (failures - 1))
         return plain, plain * 1.25
 

@@ -103,7 +103,12 @@ MUTANTS = [
     without(L._move_all, "run.counts[code] += len(indexes)", "states miscounted together", "pass"),
     without(L._record_end, "effects.task_runs_ended.append", "end without attempt not stored", "list().append"),
     # Budgets and waits.
-    without(L._delay, "charge(tries, kind)", "failures not charged", "pass"),
+    without(
+        L._delay,
+        "charge(tries, kind, executing=run.attempts[index].started_at is not None)",
+        "failures not charged",
+        "pass",
+    ),
     without(L._delay, " or finish.no_retry", "giving up ignored"),
     without(retry.next_delay, "tries.failures > policy.retries", "own budget without end", "False"),
     without(
@@ -132,7 +137,7 @@ MUTANTS = [
     # Coming back.
     without(
         reload._take_attempt,
-        "charge(run.tries.setdefault(index, Tries()), attempt.failure.kind)",
+        "charge(tries, attempt.failure.kind, executing=attempt.started_at is not None)",
         "budgets renewed",
         "pass",
     ),

@@ -12,7 +12,7 @@ from uuid import UUID
 from podium.model.spec import TaskSpec
 from podium_coordinator.domain.records import AttemptBorn, AttemptEnded, AttemptRecord
 from podium_coordinator.domain.run import Effects
-from podium_coordinator.domain.states import AttemptState, RunState, TaskRunState
+from podium_coordinator.domain.states import AttemptState, FailureKind, RunState, TaskRunState
 from tests.unit.domain.semantics import INFRASTRUCTURE_KINDS, upstreams, verdict
 from tests.unit.domain.simulation.database import LIVE_ATTEMPT, Database
 
@@ -83,6 +83,12 @@ def own_failures(ends: Iterable[End]) -> int:
 
 def losses(ends: Iterable[End]) -> int:
     return sum(row.failure is not None and row.failure.kind in INFRASTRUCTURE_KINDS for row in ends)
+
+
+def downs(ends: Iterable[End]) -> int:
+    """Count the losses of an agent that was executing the task run."""
+    lost = (row for row in ends if row.failure is not None and row.failure.kind is FailureKind.AGENT_LOST)
+    return sum(row.started_at is not None for row in lost)
 
 
 def stored_states(database: Database, run_id: UUID) -> list[TaskRunState]:
