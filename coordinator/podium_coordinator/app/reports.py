@@ -94,6 +94,7 @@ def _reconcile(
         attempt = found[0].run.attempts.get(found[1]) if found else None
         if found is None or attempt is None or (attempt.number, attempt.token) != (item.name.number, item.name.token):
             replies.stale.append((event.link, item.name))
+            _answer_under_commit(agent, replies)
         else:
             held[item.name.run_id, found[1], item.name.number] = item
     for run_id, index in list(agent.seat.live):
@@ -134,8 +135,10 @@ def said(board: Board, event: AgentSaid, instant: float, now: datetime, effects:
         speaker = board.speaker(name, event.agent_id, found[1]) if found else None
         if found is None or speaker is None or report_started(found[0].run, speaker, at, effects) is Answer.STALE:
             replies.stale.append((event.link, name))
+            _answer_under_commit(agent, replies)
     for name, finish, seconds in event.finished:
-        _finished(board, event, name, finish, seconds, now, effects)
+        if not _finished(board, event, name, finish, seconds, now, effects):
+            _answer_under_commit(agent, replies)
         replies.acknowledged.append((event.link, name))
     for name in event.returned:
         found = board.find(name)
@@ -151,6 +154,16 @@ def _accepted(board: Board, event: AgentSaid) -> None:
             board.accepted.add((name.run_id, found[1], name.number))
 
 
+def _answer_under_commit(agent: Agent, replies: Replies) -> None:
+    """Have the agent's row written anew before the agent is told that an attempt is void.
+
+    Such an answer changes no row of its own. An owner that slept through a takeover would give it for what its
+    successor has ordered, and the agent would drop a live attempt or its result; the commit's fence keeps it silent.
+    """
+    agent.recorded = None
+    replies.moved.append(agent)
+
+
 def _finished(
     board: Board,
     event: AgentSaid,
@@ -159,16 +172,17 @@ def _finished(
     seconds: float,
     now: datetime,
     effects: Effects,
-) -> None:
+) -> bool:
     found = board.find(name)
     if found is None:
-        return
+        return False
     live, index = found
     answer = report_finished(live.run, board.speaker(name, event.agent_id, index), finish, now, effects)
     if answer is Answer.STALE:
         log.info(Event.LATE_REPORT, run_id=str(name.run_id), task=name.task, attempt=name.number)
-        return
+        return False
     live.compiled.durations.note(live.compiled.graph.action_of[live.run.task_of(index)], seconds)
+    return True
 
 
 def closed(board: Board, event: LinkClosed, replies: Replies) -> None:
