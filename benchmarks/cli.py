@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import tempfile
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ def main(
     scale = replace(scale, history=scale.history if history is None else history)
     lab = Lab(scale, repeats or (3 if quick else 5), warm_ups, folder or Path(tempfile.gettempdir()), not untraced)
     earlier = json.loads(compare.read_text()) if compare else None
-    told = asyncio.run(measured(lab, workloads, earlier))
+    told = asyncio.run(_until_told_to_end(measured(lab, workloads, earlier)))
     told["conditions"] = {
         "quick": quick,
         "repeats": lab.repeats,
@@ -75,6 +76,16 @@ def main(
     print(f"written to {target}")
     if any("error" in each for each in told["workloads"].values()):
         raise SystemExit(1)
+
+
+async def _until_told_to_end(work: Coroutine[Any, Any, dict[str, Any]]) -> dict[str, Any]:
+    """Do the work; SIGTERM ends it as Ctrl-C does, so that no cluster is left running."""
+    working = asyncio.ensure_future(work)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, working.cancel)
+    try:
+        return await working
+    except asyncio.CancelledError:
+        raise SystemExit(128 + signal.SIGTERM) from None
 
 
 async def measured(lab: Lab, workloads: Sequence[Workload], earlier: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -13,10 +13,10 @@ NAME, NUMBER = 44, 11
 
 @dataclass
 class Result:
-    """Figures by name; costs per task by number of tasks, then by what they are of; and what else is worth knowing."""
+    """Figures by name; costs per task by number of tasks or kind of run, then by part; what else is worth knowing."""
 
     figures: dict[str, Figure] = field(default_factory=dict)
-    costs: dict[int, dict[str, Figure]] = field(default_factory=dict)
+    costs: dict[int | str, dict[str, Figure]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     def to_json(self, title: str) -> dict[str, Any]:
@@ -72,8 +72,9 @@ def _ratio(row: Mapping[str, Any], before: Mapping[str, Any] | None) -> float | 
 
 
 def _costs(costs: Mapping[str, Mapping[str, Any]], before: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    sizes = sorted(costs, key=int)
-    yield f"  {'per task, by number of tasks':<{NAME}}" + "".join(f"{int(size):>{2 * NUMBER},}" for size in sizes)
+    sizes = list(costs)
+    heads = (f"{int(size):,}" if size.isdecimal() else size for size in sizes)
+    yield f"  {'per task, by number of tasks':<{NAME}}" + "".join(f"{head:>{2 * NUMBER}}" for head in heads)
     for name in _names([costs[size] for size in sizes]):
         cells = [_cost(costs[size].get(name), before.get(size, {}).get(name)) for size in sizes]
         unit = next(costs[size][name]["unit"] for size in sizes if name in costs[size])

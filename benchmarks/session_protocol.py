@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from uuid import UUID
 
-from podium.v1 import agent_pb2, run_pb2, session_pb2, session_pb2_grpc
+from podium.v1 import agent_pb2, session_pb2, session_pb2_grpc
 
 Request = session_pb2.ConnectRequest
 Response = session_pb2.ConnectResponse
@@ -42,8 +42,8 @@ class SimulatedAgent:
             self.interval = response.welcome.heartbeat_interval.ToTimedelta().total_seconds()
         if not response.assignments:
             return None
-        self.attempts += len(response.assignments)
-        return self._numbered(Request(finished=[_finished(order.attempt) for order in response.assignments]))
+        self.attempts += sum(len(group.tasks) for group in response.assignments)
+        return self._numbered(Request(succeeded=[_succeeded(group) for group in response.assignments]))
 
     def _numbered(self, request: Request) -> Request:
         self._sequence += 1
@@ -51,11 +51,17 @@ class SimulatedAgent:
         return request
 
 
-def _finished(attempt: session_pb2.AttemptReference) -> session_pb2.AttemptFinished:
-    message = session_pb2.AttemptFinished(
-        attempt=attempt, state=run_pb2.ATTEMPT_STATE_SUCCEEDED, output=b"null", log_bytes=0
+def _succeeded(group: session_pb2.Assignments) -> session_pb2.Successes:
+    count = len(group.tasks)
+    return session_pb2.Successes(
+        run_id=group.run_id,
+        tasks=group.tasks,
+        map_indexes=group.map_indexes,
+        numbers=group.numbers,
+        tokens=group.tokens,
+        start_micros=[time.time_ns() // 1000] * count,
+        duration_micros=[1] * count,
+        outputs=[b"null"] * count,
+        peak_memory_bytes=[0] * count,
+        cpu_micros=[0] * count,
     )
-    now = time.time_ns()
-    message.start_time.FromNanoseconds(now - 1000)
-    message.end_time.FromNanoseconds(now)
-    return message

@@ -42,7 +42,7 @@ async def _measure(lab: Lab, site: Site, name: str, spec: WorkflowSpec, result: 
         spent = site.meter.read() - before
     tasks = len(spec.tasks)
     lab.shared[f"W5 {name} seconds"] = seconds
-    result.costs[tasks] = per_task([spent], tasks)
+    result.costs[name] = per_task([spent], tasks)
     result.notes.append(f"{name}: {tasks:,} tasks, {edges_of(spec):,} edges; latest tick {lag.most_ms:.0f} ms")
     result.figures |= {
         f"{name}: submit": figure("s", submit, at_most(5)),

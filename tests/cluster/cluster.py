@@ -55,6 +55,9 @@ BRISK = {
 }
 """Settings under which losses are noticed in seconds."""
 
+PATIENT = {**BRISK, "PODIUM_COORDINATOR__LOST_AFTER": "20"}
+"""The same, but agents have, as by default, longer than it takes them to find another owner on a busy machine."""
+
 
 @dataclass(frozen=True, slots=True)
 class AgentPlan:

@@ -87,7 +87,7 @@ def figures(record_property: Callable[[str, object], None]) -> Figures:
     return Figures(record_property)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)  # pytest wants to hash its plugins
 class Table:
     """The plugin: gathers what reports carry, prints it and writes it down."""
 

@@ -24,13 +24,14 @@ from tests.cluster.cluster import BRISK, Cluster
 from tests.cluster.fixtures import PROJECT
 from tests.cluster.processes import EndedEarlyError
 from tests.cluster.witness import Witness
+from tests.fault.recording import Bound, Figures
 from tests.fault.workload import EXPECTED, SEED
 
 # Bounds in seconds.
 DEATH = 60.0
 """From the start of the workload to the coordinator's death."""
-AFTER_RESTART = 60.0
-UNSURE = 90.0
+AFTER_RESTART = Bound("from the start after a crash to the end of the run", 60.0)
+UNSURE = Bound("from the start of runs, whose commits are done without telling, to their end", 90.0)
 
 CRASHED = 137
 SEVERAL = 24
@@ -53,18 +54,19 @@ def test_every_declared_crash_point_is_hit_here() -> None:
     assert {*AT_THE_START, *IN_THE_LOOP} == CRASH_POINTS
 
 
-async def test_the_coordinator_dies_again_and_again_while_it_starts(cluster: Cluster) -> None:
+async def test_the_coordinator_dies_again_and_again_while_it_starts(cluster: Cluster, figures: Figures) -> None:
     for point in AT_THE_START:
         cluster.coordinator.start(**{CRASH_AT: point})
         async with asyncio.timeout(DEATH):
             assert await cluster.coordinator.ended() == CRASHED, point
+    figures.strike()
     await cluster.start()
-    await run_to_the_end(cluster, uuid.uuid4().hex)
+    await run_to_the_end(cluster, uuid.uuid4().hex, figures)
 
 
 @pytest.mark.parametrize("point", IN_THE_LOOP)
 async def test_the_coordinator_dies_in_the_middle_of_its_work(
-    point: str, cluster: Cluster, chance: random.Random
+    point: str, cluster: Cluster, chance: random.Random, figures: Figures
 ) -> None:
     request_id = uuid.uuid4().hex
     await start_anew(cluster, **{CRASH_AT: f"{point}:{chance.randint(3, 9)}"})
@@ -74,9 +76,10 @@ async def test_the_coordinator_dies_in_the_middle_of_its_work(
     working.cancel()
     with contextlib.suppress(asyncio.CancelledError, EndedEarlyError, UnavailableError):
         await working
+    figures.strike()
     await cluster.restart_coordinator()
     await cluster.connected(*cluster.agents)
-    await run_to_the_end(cluster, request_id)
+    await run_to_the_end(cluster, request_id, figures)
 
 
 async def start_anew(cluster: Cluster, **faults: str) -> None:
@@ -98,13 +101,14 @@ async def work(cluster: Cluster, request_id: str) -> None:
         await run.wait()
 
 
-async def run_to_the_end(cluster: Cluster, request_id: str) -> None:
+async def run_to_the_end(cluster: Cluster, request_id: str, figures: Figures) -> None:
     """Ask for the run, perhaps for the second time, and see it end well."""
     before = sql(cluster, "SELECT count(*) FROM podium.run WHERE request_id = %s", request_id)
     async with Witness(cluster) as witness:
         await witness.client.deploy(PROJECT)
         run = await witness.start("ledgered_fan", EXPECTED, request_id, seed=SEED)
-        assert (await run.ended(AFTER_RESTART)).state is RunState.SUCCEEDED
+        assert (await run.ended(AFTER_RESTART.most)).state is RunState.SUCCEEDED
+        figures.recovered(AFTER_RESTART)
         await witness.assert_clean()
     assert before <= 1
     assert sql(cluster, "SELECT count(*) FROM podium.run WHERE request_id = %s", request_id) == 1
@@ -118,28 +122,32 @@ def sql(cluster: Cluster, query: LiteralString, *parameters: object) -> int:
         return int(row[0])
 
 
-async def test_one_commit_in_a_hundred_is_done_without_telling(cluster: Cluster, chance: random.Random) -> None:
+async def test_one_commit_in_a_hundred_is_done_without_telling(
+    cluster: Cluster, chance: random.Random, figures: Figures
+) -> None:
     unsure = [chance.randint(4, 12), *(number for number in range(13, 5000) if chance.random() < 0.01)]
-    await run_unsure(cluster, unsure, runs=SEVERAL)
+    await run_unsure(cluster, unsure, SEVERAL, figures)
 
 
-async def test_every_other_commit_is_done_without_telling(cluster: Cluster) -> None:
-    await run_unsure(cluster, list(range(1, 4000, 2)), runs=1)
+async def test_every_other_commit_is_done_without_telling(cluster: Cluster, figures: Figures) -> None:
+    await run_unsure(cluster, list(range(1, 4000, 2)), 1, figures)
 
 
-async def run_unsure(cluster: Cluster, unsure: list[int], runs: int) -> None:
+async def run_unsure(cluster: Cluster, unsure: list[int], runs: int, figures: Figures) -> None:
     """Run a workload on a shard that takes a new epoch, and reads everything back, after each of these commits."""
     if not cluster.coordinator.running:
         await cluster.start()
     before = sql(cluster, "SELECT epoch FROM podium.leadership")
-    async with asyncio.timeout(UNSURE):
+    async with asyncio.timeout(UNSURE.most):
         await start_anew(cluster, **{RAISE_AFTER_COMMIT: ",".join(map(str, unsure))})
         await cluster.connected(*cluster.agents)
         async with Witness(cluster) as witness:
             await witness.client.deploy(PROJECT)
+            figures.strike()
             watched = [await witness.start("ledgered_fan", EXPECTED, seed=SEED) for _ in range(runs)]
             for run in watched:
-                assert (await run.ended(UNSURE)).state is RunState.SUCCEEDED
+                assert (await run.ended(UNSURE.most)).state is RunState.SUCCEEDED
+            figures.recovered(UNSURE)
             evidence = await witness.assert_clean()
     states = {row.state for row in evidence.attempts}
     assert states <= {"succeeded", "taken_back"}, "no agent was lost, and no attempt"

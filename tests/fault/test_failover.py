@@ -17,7 +17,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from podium.model.states import RunState
 from podium_coordinator.store.embedded import EmbeddedPostgres
 from tests.cluster import harm
-from tests.cluster.cluster import BRISK, Cluster
+from tests.cluster.cluster import PATIENT, Cluster
 from tests.cluster.evidence import Evidence
 from tests.cluster.fixtures import PROJECT
 from tests.cluster.processes import Server
@@ -29,8 +29,6 @@ from tests.fault.stall import stalled
 from tests.fault.workload import BEHIND_EVEN, a_run_in_the_middle, finish
 
 # The lease is 5 s here.
-PATIENT = {"PODIUM_COORDINATOR__LOST_AFTER": "20"}
-"""As by default, agents have longer than it takes them to give up a coordinator that says nothing."""
 NEXT_START = Bound("from kill -9 of the owner to the first start of what the next one assigned, median", 1.0)
 OWNER_KILLED = Bound("from kill -9 of the owner to the end of the run", 60.0)
 OWNER_FROZEN = Bound("from the owner's freeze to the end of the run", 60.0)
@@ -61,7 +59,7 @@ def cluster(database: EmbeddedPostgres, tmp_path: Path) -> Iterator[Cluster]:
     with psycopg.connect(database.conninfo, autocommit=True) as link:
         link.execute("DROP DATABASE IF EXISTS failover WITH (FORCE)")
         link.execute("CREATE DATABASE failover")
-    settings = {**BRISK, **PATIENT, "PODIUM_COORDINATOR__BLOB_STORE": f"file://{tmp_path}/blobs"}
+    settings = {**PATIENT, "PODIUM_COORDINATOR__BLOB_STORE": f"file://{tmp_path}/blobs"}
     made = Cluster(settings, database_url=database.conninfo.replace("dbname=podium", "dbname=failover"))
     try:
         yield made

@@ -280,15 +280,15 @@ class Session:
 def ring_old_timers(owned: Shard, run: Run, index: int, number: int) -> None:
     """Tell a shard of timers that are void: of an attempt that is not the newest, or whose wait is over already.
 
-    What is told now is applied before anything else, or not told at all.
+    What is told is applied before all else that could make it true; nothing is told that something could come before.
     """
-    if owned._inbox:
+    if any(not isinstance(event, RetryDue | StartExpired | RunExpired) for event in owned._inbox):
         return
     newest = number == run.numbers[index]
     state, terms = run.state_of(index), run.graph.terms_for(run.task_of(index))
     if not newest or state is not TaskRunState.RETRYING:
         owned.tell(RetryDue(run.run_id, index, number))
-    if terms.start_timeout is not None and not (newest and state is TaskRunState.SCHEDULED):
+    if terms.start_timeout is not None and not (newest and state in (TaskRunState.SCHEDULED, TaskRunState.RETRYING)):
         owned.tell(StartExpired(run.run_id, index, number))
     if run.graph.run_timeout is not None and run.state is RunState.CANCELLING:
         owned.tell(RunExpired(run.run_id))

@@ -383,6 +383,8 @@ class Agent:
         cursed = attempt.order.workflow in world.cursed
         attempt.ending = a_random_finish(attempt, world.chance, LOSSES if cursed else ALL_FAULTS, 4 if cursed else 12)
         seconds = world.duration(attempt.order)
+        if attempt.order.workflow in world.deadly and world.chance.happens(0.8):
+            self._later(seconds, lambda: self.crash(0.5))
         event = Event.WORKER_GONE if world.chance.happens(0.03) else Event.ENDED
         self._soon(attempt, event, seconds)
         if attempt.order.run_timeout is not None:

@@ -176,8 +176,8 @@ def old_timers_ring(world: World) -> None:
         return
     for live in list(shard.board.runs.values()):
         for index, newest in enumerate(live.run.numbers):
-            number = newest if world.chance.happens(0.5) else world.chance.below(newest + 1)
-            ring_old_timers(shard, live.run, index, number)
+            for number in range(max(0, newest - 1), newest + 1):
+                ring_old_timers(shard, live.run, index, number)
 
 
 def _one(world: World) -> Coordinator | None:
@@ -213,5 +213,5 @@ LIKELIHOOD: dict[Fault, int] = {
     the_network_is_slow: 2,
     an_agent_lies: 14,
     an_agent_returns_what_it_executes: 6,
-    old_timers_ring: 8,
+    old_timers_ring: 12,
 }

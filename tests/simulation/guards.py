@@ -180,7 +180,6 @@ APPLICATION = [
     without(board.Board.fill, "seat.take(", "order holds nobody", "str("),
     without(board.Board.keep_outputs, "self.runs[ended.run_id].keep_output(ended)", "result not kept", "pass"),
     without(board.Board.forget, "self.queue.discard(run_id)", "ended run waits on", "pass"),
-    without(board.Board.forget, "self.ended[run_id] = None", "ended run comes back", "pass"),
     without(speech.Speech.speak, "self._forget(effects)", "ended run kept", "pass"),
     without(speech.Speech._answer_agents, "to.cancel(", "stop not told", "str("),
     without(speech.Speech._answer_agents, "to.assign(order)", "order not sent", "pass"),

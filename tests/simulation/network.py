@@ -87,7 +87,8 @@ class Stream:
     def _tell_later(self, agent: bool, reason: str = "") -> None:
         network = self._network
         cut = self.names in (network.deaf_down if agent else network.deaf_up)
-        network.timeline.after(KEEPALIVE if cut else network.delay(), lambda: self._tell(agent, reason))
+        late = network.chance.between(0.05, 6.0) if network.chance.happens(0.15) else network.delay()
+        network.timeline.after(KEEPALIVE if cut else late, lambda: self._tell(agent, reason))
 
     def _tell(self, agent: bool, reason: str) -> None:
         if self._told[agent]:

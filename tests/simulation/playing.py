@@ -6,7 +6,7 @@ from tests.simulation.mutants import Mutant
 from tests.simulation.world import World
 
 STEPS = 1_500
-MOST_WORLDS = 60
+MOST_WORLDS = 120
 """Worlds that get to see a mutant before it counts as not noticed."""
 
 

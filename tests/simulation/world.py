@@ -47,6 +47,8 @@ class World:
         self._usual = {name: self.chance.pick(USUAL) for name in self.workflows}
         self.cursed = {name for name in self.workflows if self.chance.happens(0.1)}
         """Workflows whose tasks are mostly lost."""
+        self.deadly = {name for name in self.workflows if self.chance.happens(0.04)}
+        """Workflows whose tasks mostly take their agent down."""
         self.coordinators: list[Coordinator | None] = [None] * self.coordinator_count
         for number in range(self.coordinator_count):
             self.start_coordinator(number)

@@ -86,6 +86,7 @@ def _reconcile(
         attempt = found[0].run.attempts.get(found[1]) if found else None
         if found is None or attempt is None or (attempt.number, attempt.token) != (item.name.number, item.name.token):
             replies.stale.append((event.link, item.name))
+            _answer_under_commit(agent, replies)
         else:
             held[item.name.run_id, found[1], item.name.number] = item
     for run_id, index in list(agent.seat.live):
@@ -122,9 +123,10 @@ def said(board: Board, event: AgentSaid, instant: float, now: datetime, effects:
         replies.moved.append(agent)
     for attempt in event.delivered:
         attempt.delivered = True
-    _started(board, event, effects, replies)
+    _started(board, agent, event, effects, replies)
     for name, finish, seconds in event.finished:
-        _finished(board, event.agent_id, name, finish, seconds, now, effects)
+        if not _finished(board, event.agent_id, name, finish, seconds, now, effects):
+            _answer_under_commit(agent, replies)
     if event.finished:
         replies.committed[event.link] = event.sequence
     for name in event.returned:
@@ -133,12 +135,23 @@ def said(board: Board, event: AgentSaid, instant: float, now: datetime, effects:
             report_returned(found[0].run, board.speaker(name, event.agent_id, found[1]), now, effects)
 
 
-def _started(board: Board, event: AgentSaid, effects: Effects, replies: Replies) -> None:
+def _started(board: Board, agent: Agent, event: AgentSaid, effects: Effects, replies: Replies) -> None:
     for name, at in event.started:
         found = board.find(name)
         speaker = board.speaker(name, event.agent_id, found[1]) if found else None
         if found is None or speaker is None or report_started(found[0].run, speaker, at, effects) is Answer.STALE:
             replies.stale.append((event.link, name))
+            _answer_under_commit(agent, replies)
+
+
+def _answer_under_commit(agent: Agent, replies: Replies) -> None:
+    """Have the agent's row written anew before the agent is told that an attempt is void.
+
+    Such an answer changes no row of its own. An owner that slept through a takeover would give it for what its
+    successor has ordered, and the agent would drop a live attempt or its result; the commit's fence keeps it silent.
+    """
+    agent.recorded = None
+    replies.moved.append(agent)
 
 
 def _finished(
@@ -149,16 +162,17 @@ def _finished(
     seconds: float,
     now: datetime,
     effects: Effects,
-) -> None:
+) -> bool:
     found = board.find(name)
     if found is None:
-        return
+        return False
     live, index = found
     answer = report_finished(live.run, board.speaker(name, agent_id, index), finish, now, effects)
     if answer is Answer.STALE:
         log.info(Event.LATE_REPORT, run_id=str(name.run_id), task=name.task, attempt=name.number)
-        return
+        return False
     live.compiled.durations.note(live.compiled.graph.action_of[live.run.task_of(index)], seconds)
+    return True
 
 
 def closed(board: Board, event: LinkClosed, replies: Replies) -> None:

@@ -18,6 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from uuid import UUID
 
 from podium.errors import NoOwnerError, OverloadedError
 from podium_coordinator.app import reports
