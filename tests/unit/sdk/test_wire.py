@@ -14,7 +14,7 @@ from podium.model.exactness import MAX_DEPTH
 from podium.model.spec import JsonValue, Literal, PythonAction, TriggerRule, WorkflowSpec
 from podium.model.states import AgentState, AttemptState, Failure, FailureKind, RunState, TaskRunState
 from podium.model.validation import violations
-from podium.v1 import agent_pb2, run_pb2, session_pb2, workflow_pb2
+from podium.v1 import agent_pb2, run_pb2, workflow_pb2
 from tests.unit.sdk.builders import a_task, a_workflow
 from tests.unit.sdk.strategies import EXACT, SECONDS, TEXT, WORKFLOWS
 
@@ -78,10 +78,6 @@ def test_the_deepest_value_there_may_be_survives_the_deepest_messages() -> None:
     registered = workflow_pb2.GetWorkflowResponse(workflow=workflow_pb2.Workflow(spec=wire.workflow_to_proto(spec)))
     read = workflow_pb2.GetWorkflowResponse.FromString(registered.SerializeToString())
     assert wire.workflow_from_proto(read.workflow.spec) == spec
-    python = wire.action_to_proto(spec.tasks[0].action)
-    assert isinstance(python, workflow_pb2.PythonAction)
-    order = session_pb2.ConnectResponse(assignments=[session_pb2.Assignment(python=python)])
-    assert session_pb2.ConnectResponse.FromString(order.SerializeToString()) == order
 
 
 def test_everything_that_cannot_be_read_is_told_at_once() -> None:
