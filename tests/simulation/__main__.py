@@ -7,12 +7,12 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 from tests.simulation.guards import MUTANTS
-from tests.simulation.playing import STEPS, FoundError, killer, play
+from tests.simulation.jobs import play_some, survivor
+from tests.simulation.playing import STEPS, FoundError, play
 
 PER_JOB = 25
 FAILURES_SHOWN = 10
@@ -29,11 +29,11 @@ def main() -> int:
     with ProcessPoolExecutor(arguments.workers, get_context("spawn")) as pool:
         jobs = [seeds[at : at + PER_JOB] for at in range(0, len(seeds), PER_JOB)]
         steps, failures = 0, []
-        for done, failed in pool.map(_play_some, jobs, [arguments.steps] * len(jobs)):
+        for done, failed in pool.map(play_some, jobs, [arguments.steps] * len(jobs)):
             steps += done
             failures += failed
         took = time.monotonic() - began
-        alive = [] if arguments.no_mutants else [name for name in pool.map(_survivor, range(len(MUTANTS))) if name]
+        alive = [] if arguments.no_mutants else [name for name in pool.map(survivor, range(len(MUTANTS))) if name]
     for failure in failures[:FAILURES_SHOWN]:
         _say(failure)
     mutants = "" if arguments.no_mutants else f", {len(MUTANTS) - len(alive)} of {len(MUTANTS)} mutants killed"
@@ -57,23 +57,6 @@ def _arguments() -> argparse.Namespace:
 def _seeds(told: str) -> range:
     first, dash, last = told.partition("-")
     return range(int(first), int(last) + 1) if dash else range(int(first))
-
-
-def _play_some(seeds: Iterable[int], steps: int) -> tuple[int, list[str]]:
-    done, failed = 0, []
-    for seed in seeds:
-        try:
-            done += play(seed, steps).timeline.steps
-        except FoundError as error:
-            done += error.world.timeline.steps if error.world else 0
-            failed.append(str(error))
-    return done, failed
-
-
-def _survivor(number: int) -> str:
-    """Return a mutant's name if no world notices it."""
-    warnings.simplefilter("ignore")
-    return "" if killer(MUTANTS[number]) is not None else MUTANTS[number].name
 
 
 def _play_again(seed: int, steps: int, *, digest_only: bool) -> int:

@@ -48,6 +48,7 @@ def an_owner_sleeps_and_meets_its_agents(world: World) -> None:
     node = world.owning()
     if node is not None and not node.frozen and world.coordinator_count > 1:
         node.freeze()
+        world.later(0.1, world.break_all_streams)
         asleep = world.chance.between(10.5, 16.0)
         world.later(asleep, node.thaw)
         world.later(asleep - world.chance.between(0.01, 2.0), world.break_all_streams)

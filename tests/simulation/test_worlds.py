@@ -59,3 +59,10 @@ def test_the_worlds_are_as_bad_as_they_claim(worlds: list[World]) -> None:
     assert max(len(world.agents) for world in worlds) >= 20
     assert any(world.coordinator_count == 3 for world in worlds)
     assert sum(len(world.judge.ledger.told_over) for world in worlds) > 5
+
+
+def test_a_run_by_hand_tells_what_it_played() -> None:
+    told = [sys.executable, "-m", "tests.simulation", "--seeds", "3-8", "--steps", "300", "--no-mutants"]
+    ended = subprocess.run(told, check=True, capture_output=True, text=True)
+    assert ended.stdout.startswith("6 seeds, ")
+    assert ended.stdout.endswith(", 0 failures\n")

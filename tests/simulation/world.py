@@ -24,7 +24,7 @@ from tests.simulation.violation import demand
 
 MOST_UNFINISHED = 6
 FEWEST_AGENTS = 2
-CALM = 900.0
+CALM = 2_000.0
 """Seconds of virtual time within which, without faults, everything must come to its end."""
 
 
@@ -52,7 +52,7 @@ class World:
         self.coordinators: list[Coordinator | None] = [None] * self.coordinator_count
         for number in range(self.coordinator_count):
             self.start_coordinator(number)
-        self.agents = [self._agent(number) for number in range(self.chance.pick([2, 3, 3, 4, 6, 12, 24]))]
+        self.agents = [self._agent(number) for number in range(self.chance.pick([1, 2, 3, 3, 4, 6, 12, 24]))]
         self.fewest_agents = min(len(self.agents), FEWEST_AGENTS)
         self.users = Users(self)
 
@@ -112,7 +112,7 @@ class World:
 
     def duration(self, order: Assigned) -> float:
         """Return how long an attempt executes: as usual, and now and then far longer."""
-        return self._usual[order.workflow] * self.chance.pick([0.5, 1.0, 1.0, 1.0, 1.5, 20.0])
+        return min(30.0, self._usual[order.workflow] * self.chance.pick([0.5, 1.0, 1.0, 1.0, 1.5, 20.0]))
 
     # How it goes on.
 
