@@ -94,6 +94,7 @@ class Worker:
         for stream in (sys.stdout, sys.stderr):
             stream.reconfigure(line_buffering=True, errors="backslashreplace")  # type: ignore[union-attr]
         signal.signal(signal.SIGTERM, self._handler)
+        self._tracing.prepare()
         self._connection.connect()
         self._capture.start()
         while not self._terminated and self._serve_next():

@@ -109,7 +109,7 @@ class CoordinatorSettings(BaseSettings):
     call_timeout: Seconds = Field(60.0, description="Longest that a call with one request and one answer may take.")
     drain_timeout: Seconds = Field(20.0, description="How long calls under way may take to end when stopping.")
     traced_task_runs: int = Field(
-        1000,
+        100,
         ge=0,
         description="Task runs a second that traces tell in detail, when they are exported at all; beyond that only"
         " those that failed, were tried again or took over a second.",

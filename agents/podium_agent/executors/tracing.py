@@ -1,7 +1,7 @@
 """The `execute` span of an attempt, and the spans that the task's own code makes through the plain OpenTelemetry API.
 
 A worker exports nothing itself: it hands ended spans, encoded, to the session at the attempt's end. OpenTelemetry's SDK
-is imported with the first attempt that is traced, so that workers that trace nothing pay nothing.
+is imported while the worker starts, and only where spans are exported: others pay nothing, and no attempt waits for it.
 """
 
 from __future__ import annotations
@@ -35,11 +35,19 @@ class AttemptTracing:
         self._span: Span | None = None
         self._outer: Any = None
 
+    def prepare(self) -> None:
+        """Load what takes a while, before there is an attempt that would wait for it."""
+        if self._wanted:
+            with suppressed("prepare"):
+                from opentelemetry.exporter.otlp.proto.common import trace_encoder  # noqa: F401 - for `_end`
+
+                self._provider = _provider(self._ended)
+
     def begin(self, environment: dict[str, str]) -> None:
         """Begin the attempt's span and make it the current one, here and for programs that get `environment`."""
-        if self._wanted and environment["TRACEPARENT"]:
+        if self._provider is not None and environment["TRACEPARENT"]:
             with suppressed("begin"):
-                self._begin(environment)
+                self._begin(self._provider, environment)
 
     def end(self, ended: Outcome) -> bytes:
         """End the attempt's span; return what was recorded as an OTLP request, empty without any."""
@@ -50,19 +58,17 @@ class AttemptTracing:
             return self._end(span, ended)
         return b""
 
-    def _begin(self, environment: dict[str, str]) -> None:
+    def _begin(self, provider: TracerProvider, environment: dict[str, str]) -> None:
         from opentelemetry import context, trace
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-        if self._provider is None:
-            self._provider = _provider(self._ended)
         propagator = TraceContextTextMapPropagator()
         parent = propagator.extract({"traceparent": environment["TRACEPARENT"]})
         attributes: dict[str, str | int] = {
             "podium.run.id": environment["PODIUM_RUN_ID"],
             "podium.attempt.number": int(environment["PODIUM_ATTEMPT"]),
         }
-        tracer = self._provider.get_tracer("podium.agent")
+        tracer = provider.get_tracer("podium.agent")
         self._span = tracer.start_span(f"execute {environment['PODIUM_TASK']}", parent, attributes=attributes)
         own = trace.set_span_in_context(self._span)
         self._outer = context.attach(own)

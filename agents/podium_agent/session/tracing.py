@@ -15,8 +15,12 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-MOST_WAITING = 256
-"""Batches that wait to be sent; when there are more, new ones are dropped."""
+MOST_WAITING = 4096
+"""Attempts whose spans wait to be sent; when there are more, the spans of new ones are dropped."""
+GATHER = 0.2
+"""Seconds in which spans gather, to be sent with one call."""
+MOST_BYTES = 1 << 20
+"""Bytes from which on no more spans go with a call."""
 FLUSH_LIMIT = 3.0
 """Seconds that sending the last batches may delay the session's end."""
 
@@ -39,13 +43,18 @@ class SpanForwarder:
     async def run(self) -> None:
         """Send what comes, until cancelled; nothing comes where nothing is exported."""
         while True:
-            spans = await self._waiting.get()
+            gathered = [await self._waiting.get()]
+            await asyncio.sleep(GATHER)
             if self._exporter is None:
                 continue
-            await asyncio.to_thread(self._exporter.send, spans)
-            self._waiting.task_done()
+            while not self._waiting.empty() and sum(map(len, gathered)) < MOST_BYTES:
+                gathered.append(self._waiting.get_nowait())
+            # Messages of one type, one behind the other, are one message with the entries of all.
+            await asyncio.to_thread(self._exporter.send, b"".join(gathered))
+            for _ in gathered:
+                self._waiting.task_done()
             if self._dropped:
-                log.warning("spans_dropped", batches=self._dropped)
+                log.warning("spans_dropped", attempts=self._dropped)
                 self._dropped = 0
 
     async def close(self) -> None:
@@ -55,7 +64,7 @@ class SpanForwarder:
         try:
             await asyncio.wait_for(self._waiting.join(), FLUSH_LIMIT)
         except TimeoutError:
-            log.warning("spans_dropped", batches=self._waiting.qsize())
+            log.warning("spans_dropped", attempts=self._waiting.qsize())
 
 
 def _forwarder() -> Forwarder:

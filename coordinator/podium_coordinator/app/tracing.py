@@ -56,7 +56,7 @@ from podium_coordinator.domain.states import RunState, TaskRunState
 FLUSH_LIMIT: Final = 3.0
 """Seconds that exporting the last spans may delay the end of the process."""
 
-DETAILED_PER_SECOND: Final = 1000
+DETAILED_PER_SECOND: Final = 100
 SLOW: Final = timedelta(seconds=1)
 
 
