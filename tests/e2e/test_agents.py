@@ -63,7 +63,7 @@ async def test_agents_are_given_no_more_than_they_offer(cluster: Cluster, witnes
     for prefix in ("cores", "memory"):
         spans = [(item.started, item.ended or 0) for item in evidence.ledger if item.task.startswith(prefix)]
         assert len(spans) == 4
-        assert most_at_once(spans) == 2
+        assert most_at_once(spans) <= 2, "more than fit executed at once"
     idle = await cluster.agents_are(lambda agents: not any(agents[name].live_attempts for name in BOTH))
     assert {idle[name].cpu_millis_used + idle[name].memory_bytes_used for name in BOTH} == {0}
 
