@@ -7,7 +7,8 @@ store's queries and its log. All else comes in as arguments.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, tzinfo
 from types import ModuleType, SimpleNamespace
@@ -30,7 +31,7 @@ from podium_coordinator.app.events import (
 )
 from podium_coordinator.app.shard import Rhythm, Shard
 from podium_coordinator.domain.fleet import Terms
-from podium_coordinator.domain.run import Run
+from podium_coordinator.domain.run import LiveAttempt, Run
 from podium_coordinator.domain.states import RunState, TaskRunState
 from podium_coordinator.store.batch import Batch
 from tests.simulation import queries
@@ -65,6 +66,9 @@ def installed(around: Surroundings) -> Iterator[None]:
         (takeover, "agents", queries.AGENTS),
         (takeover, "task_runs", queries.TASK_RUNS),
         (takeover, "datetime", _clock(around)),
+        (takeover, "PAGE", 2),
+        (takeover, "ATTEMPTS_PAGE", 3),
+        (shard, "CHANGES_PER_TURN", 12),
         (shard, "datetime", _clock(around)),
         (shard, "os", SimpleNamespace(urandom=around.random_bytes)),
         *[(module, "log", Confession(around)) for module in (owner, reports, tasks)],
@@ -146,32 +150,31 @@ class Link:
         self._gone = gone
         self.agent_id = UUID(int=0)
         self.welcomed = False
-        self.stopped: set[UUID] = set()
+        self.stopped: set[bytes] = set()
         self._outbox = ToAgent()
-        self._sequence = 0
+        self._orders: list[Order] = []
+        self._sequence = self._committed = 0
         self._planned = False
         self.closed = False
-        self._ordered: list[tuple[int, AttemptName]] = []
+        self._unheard: deque[tuple[int, list[LiveAttempt]]] = deque()
+        self._ended: deque[tuple[int, list[AttemptName]]] = deque()
 
     def welcome(self, epoch: int) -> None:
         self._outbox.epoch = epoch
         self.welcomed = True
         self._speak_soon()
 
-    def assign(self, order: Order) -> None:
-        live, index = order.live, order.index
-        task = live.run.task_of(index)
-        needs = live.compiled.graph.scheduling_class(task)
-        self._judge.assigned(order.name.token, order.inputs, self._shard.board._window(live.run, index))
-        limit = live.compiled.graph.terms_for(task).run_timeout
-        self._outbox.assigned.append(
-            Assigned(order.name, live.record.workflow, needs.cpu_millis, needs.memory_bytes, needs.agent_labels, limit)
-        )
+    def assign(self, orders: Sequence[Order]) -> None:
+        for order in orders:
+            self._judge.assigned(order.name.token, order.inputs, self._shard.board._window(order.live.run, order.index))
+        self._orders += orders
         self._speak_soon()
 
-    def acknowledge(self, name: AttemptName) -> None:
-        self._judge.acknowledged(name, self.agent_id)
-        self._outbox.acknowledged.append(name)
+    def committed(self, sequence: int) -> None:
+        while self._ended and self._ended[0][0] <= sequence:
+            for name in self._ended.popleft()[1]:
+                self._judge.acknowledged(name, self.agent_id)
+        self._committed = sequence
         self._speak_soon()
 
     def cancel(self, name: AttemptName) -> None:
@@ -199,11 +202,16 @@ class Link:
             self._stream.leave(agent=False, reason=error.reason)
             self._loop.call_soon(self._gone)
 
-    def accepted(self, heard: int) -> tuple[AttemptName, ...]:
-        """Return what the agent has got since it last told how far it has heard."""
-        got = tuple(name for sequence, name in self._ordered if sequence <= heard)
-        self._ordered = [entry for entry in self._ordered if entry[0] > heard]
-        return got
+    def delivered(self, heard: int) -> list[LiveAttempt]:
+        """Return the attempts that the agent has heard of since it last told how far it has heard."""
+        attempts: list[LiveAttempt] = []
+        while self._unheard and self._unheard[0][0] <= heard:
+            attempts += self._unheard.popleft()[1]
+        return attempts
+
+    def told_of_ends(self, sequence: int, names: list[AttemptName]) -> None:
+        """Remember which ends the agent told in a message, until it may forget them."""
+        self._ended.append((sequence, names))
 
     def _speak_soon(self) -> None:
         if not self._planned and not self.closed:
@@ -216,9 +224,20 @@ class Link:
             return
         message, self._outbox = self._outbox, ToAgent()
         self._sequence += 1
-        message.sequence = self._sequence
-        self._ordered += [(self._sequence, order.name) for order in message.assigned]
+        message.sequence, message.committed = self._sequence, self._committed
+        if self._orders:
+            orders, self._orders = self._orders, []
+            message.assigned += map(_assigned, orders)
+            self._unheard.append((self._sequence, [order.attempt for order in orders]))
         self._stream.send_down(message)
+
+
+def _assigned(order: Order) -> Assigned:
+    live = order.live
+    task = live.run.task_of(order.index)
+    needs = live.compiled.graph.scheduling_class(task)
+    limit = live.compiled.graph.terms_for(task).run_timeout
+    return Assigned(order.name, live.record.workflow, needs.cpu_millis, needs.memory_bytes, needs.agent_labels, limit)
 
 
 class Session:
@@ -266,10 +285,13 @@ class Session:
 
     def _report(self, message: FromAgent) -> AgentSaid:
         assert self._agent_id is not None
+        if message.finished:
+            self.link.told_of_ends(message.sequence, [name for name, _, _ in message.finished])
         return AgentSaid(
             link=self.link,
             agent_id=self._agent_id,
-            accepted=self.link.accepted(message.heard),
+            sequence=message.sequence,
+            delivered=self.link.delivered(message.heard),
             started=tuple(message.started),
             finished=tuple(message.finished),
             returned=tuple(message.returned),
@@ -294,7 +316,7 @@ def ring_old_timers(owned: Shard, run: Run, index: int, number: int) -> None:
         owned.tell(RunExpired(run.run_id))
 
 
-def told_to_stop(board: Board, agent_id: UUID, token: UUID) -> bool:
+def told_to_stop(board: Board, agent_id: UUID, token: bytes) -> bool:
     """Whether an agent has been told to stop an attempt in its present session, if it has one."""
     link = board.links.get(agent_id)
     return not isinstance(link, Link) or token in link.stopped

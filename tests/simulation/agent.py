@@ -6,11 +6,11 @@ freeze, lose its session, or lose everything.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 from podium_agent.domain.admission import Admission, Demand, Verdict
 from podium_agent.domain.attempt import EXECUTING, UNSTARTED, Effect, Event, State, step
@@ -48,13 +48,19 @@ class Attempt:
 
     order: Assigned
     state: State = State.QUEUED
+    dealings: int = 0
     started_at: datetime | None = None
     ending: Finish | None = None
     report: Finish | None = None
 
     @property
-    def token(self) -> UUID:
+    def token(self) -> bytes:
         return self.order.name.token
+
+    @property
+    def unbegun(self) -> bool:
+        """Whether it waits, be it for a worker that has not taken it yet."""
+        return self.state in UNSTARTED or (self.state is State.DEALT and self.started_at is None)
 
     @property
     def demand(self) -> Demand:
@@ -68,7 +74,7 @@ class Agent:
         self.number = number
         self.agent_id = world.chance.uuid()
         self.name = f"agent-{number}"
-        self.attempts: dict[UUID, Attempt] = {}
+        self.attempts: dict[bytes, Attempt] = {}
         self.frozen = False
         self.up = True
         self.draining = False
@@ -82,6 +88,7 @@ class Agent:
         self._stream: Stream | None = None
         self._welcomed = False
         self._message = FromAgent()
+        self._told: deque[tuple[int, list[Attempt]]] = deque()
         self._sequence = self._heard = 0
         self._planned = False
         self._heard_at = self._spoken_at = 0.0
@@ -134,11 +141,11 @@ class Agent:
         """Lose the session's process: what executes, and results in the journal, survive it; what waits does not."""
         self._admission = Admission(self._capacity, QUEUE_LIMIT)
         for token, attempt in list(self.attempts.items()):
-            if attempt.state in UNSTARTED:
+            if attempt.unbegun:
                 del self.attempts[token]
                 self._world.judge.ledger.lost(token)
             elif attempt.state in EXECUTING:
-                self._admission.hold(token.hex, attempt.demand)
+                self._admission.hold(token, attempt.demand)
         self._restart(away)
 
     def drain(self) -> None:
@@ -147,8 +154,8 @@ class Agent:
         self._admission.close()
         self._message.draining = True
         for attempt in list(self.attempts.values()):
-            if attempt.state in UNSTARTED:
-                self._happened(attempt, Event.TAKEN_BACK)
+            if attempt.unbegun:
+                self._demand(attempt, Event.TAKEN_BACK)
         self._speak_soon()
 
     def reopen(self) -> None:
@@ -189,6 +196,7 @@ class Agent:
         self._stream = world.network.open(self, coordinator, (self.number, coordinator.number))
         self._sequence, self._heard, self._welcomed = 1, 0, False
         self._message = FromAgent()
+        self._told.clear()
         self._stream.send_up(FromAgent(1, 0, self._greeting(), draining=self.draining))
         self._message.finished = [
             (attempt.order.name, attempt.report, 0.0)
@@ -278,6 +286,9 @@ class Agent:
         message, self._message = self._message, FromAgent(draining=self.draining)
         self._sequence += 1
         message.sequence, message.heard = self._sequence, self._heard
+        if message.finished:
+            held = [self.attempts.get(name.token) for name, _, _ in message.finished]
+            self._told.append((self._sequence, [attempt for attempt in held if attempt is not None]))
         self._spoken_at = self._world.timeline.now
         self._stream.send_up(message)
 
@@ -292,10 +303,10 @@ class Agent:
     # What the coordinator says.
 
     def _obey(self, message: ToAgent) -> None:
-        for name in message.acknowledged:
-            attempt = self.attempts.get(name.token)
-            if attempt is not None and attempt.order.name == name and attempt.state is State.REPORTED:
-                self._apply(attempt, Event.ACKNOWLEDGED)
+        while self._told and self._told[0][0] <= message.committed:
+            for told in self._told.popleft()[1]:
+                if self.attempts.get(told.token) is told and told.report is not None:
+                    self._apply(told, Event.ACKNOWLEDGED)
         for event, names in (
             (Event.STALE, message.stale),
             (Event.CANCELLED, message.cancels),
@@ -304,7 +315,7 @@ class Agent:
             for name in names:
                 attempt = self.attempts.get(name.token)
                 if attempt is not None and attempt.order.name == name:
-                    self._apply(attempt, event)
+                    self._demand(attempt, event)
         for order in message.assigned:
             self._take(order)
         self._begin()
@@ -317,7 +328,7 @@ class Agent:
         fits = order.cpu_millis <= self._capacity.cpu_millis and order.memory_bytes <= self._capacity.memory_bytes
         judge.demand(fits and self._labels.issuperset(order.labels), "an agent got what it has no room or label for")
         attempt = Attempt(order)
-        if self._admission.offer(token.hex, attempt.demand) is Verdict.QUEUED:
+        if self._admission.offer(token, attempt.demand) is Verdict.QUEUED:
             judge.ledger.received(token, self.agent_id)
             self.attempts[token] = attempt
         else:
@@ -326,10 +337,17 @@ class Agent:
     # Attempts.
 
     def _begin(self) -> None:
-        for token in self._admission.begin(QUEUE_LIMIT):
-            attempt = self.attempts.get(UUID(token))
-            if attempt is not None:
-                self._apply(attempt, Event.ADMITTED)
+        while (token := self._admission.first()) is not None and self._admission.fits(self.attempts[token].demand):
+            self._admission.admit(token)
+            self._apply(self.attempts[token], Event.ADMITTED)
+
+    def _demand(self, attempt: Attempt, event: Event) -> None:
+        """Apply what is demanded from outside; what a worker has not taken yet is recalled first."""
+        if self.attempts.get(attempt.token) is attempt:
+            if attempt.state is State.DEALT and attempt.unbegun:
+                self._apply(attempt, Event.RECALLED)
+            self._apply(attempt, event)
+            self._begin()
 
     def _happened(self, attempt: Attempt, event: Event) -> None:
         """Apply an event to an attempt that is still held."""
@@ -349,11 +367,16 @@ class Agent:
         chance, name = self._world.chance, attempt.order.name
         match effect:
             case Effect.PREPARE:
-                self._soon(attempt, Event.PREPARED, chance.pick([0.0, 0.0, 0.001, 0.02]))
+                self._later(chance.pick([0.0, 0.0, 0.001, 0.02]), lambda: self._deal(attempt))
             case Effect.EXECUTE:
-                self._execute(attempt)
+                attempt.dealings += 1
+                dealing = attempt.dealings
+                self._later(chance.pick([0.0, 0.0, 0.0, 0.001, 0.3]), lambda: self._taken(attempt, dealing))
+            case Effect.QUEUE_AGAIN:
+                self._admission.leave(attempt.token)
+                self._admission.put_back(attempt.token, attempt.demand)
             case Effect.RELEASE:
-                self._admission.release(attempt.token.hex)
+                self._admission.leave(attempt.token)
             case Effect.RETURN:
                 self._message.returned.append(name)
                 self._speak_soon()
@@ -367,9 +390,21 @@ class Agent:
             case _:
                 self._report(attempt, _ending(attempt, effect))
 
+    def _deal(self, attempt: Attempt) -> None:
+        """A worker is found, if it is still wanted."""
+        if attempt.state is State.PREPARING:
+            self._happened(attempt, Event.DEALT)
+
+    def _taken(self, attempt: Attempt, dealing: int) -> None:
+        """The worker takes an attempt it was dealt, if it was not recalled."""
+        held = self.attempts.get(attempt.token) is attempt
+        if held and attempt.dealings == dealing and attempt.state is State.DEALT:
+            self._execute(attempt)
+
     def _execute(self, attempt: Attempt) -> None:
         world = self._world
-        executing = [held.demand for held in self.attempts.values() if held.state in EXECUTING]
+        holding = [held for held in self.attempts.values() if held.state in EXECUTING]
+        executing = [held.demand for held in holding if held is attempt or not held.unbegun]
         cpu, memory = sum(need.cpu_millis for need in executing), sum(need.memory_bytes for need in executing)
         fits = cpu <= self._capacity.cpu_millis and memory <= self._capacity.memory_bytes
         world.judge.demand(fits, f"{self.name} executes {cpu} and {memory} at once")
@@ -385,7 +420,8 @@ class Agent:
         seconds = world.duration(attempt.order)
         if attempt.order.workflow in world.deadly and world.chance.happens(0.8):
             self._later(seconds, lambda: self.crash(0.5))
-        event = Event.WORKER_GONE if world.chance.happens(0.03) else Event.ENDED
+        ended = world.chance.pick([Event.ENDED, Event.ENDED_WITH_FILES])
+        event = Event.WORKER_GONE if world.chance.happens(0.03) else ended
         self._soon(attempt, event, seconds)
         if attempt.order.run_timeout is not None:
             self._soon(attempt, Event.TIMED_OUT, attempt.order.run_timeout)
@@ -419,7 +455,7 @@ def a_random_finish(attempt: Attempt, chance: Chance, faults: Sequence[FailureKi
     """Return how an attempt will end by itself: in `good` of 20 cases well."""
     luck = chance.below(20) - good
     if luck < 0:
-        return Finish(AttemptState.SUCCEEDED, attempt.started_at, output=attempt.token.bytes)
+        return Finish(AttemptState.SUCCEEDED, attempt.started_at, output=attempt.token)
     if luck < 2:
         return Finish(AttemptState.SKIPPED, attempt.started_at)
     if luck < 3:

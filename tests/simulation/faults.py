@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from podium_coordinator.app.events import AttemptName
@@ -140,9 +139,9 @@ def an_agent_lies(world: World) -> None:
     speaker, forged = chance.pick(
         [
             (chance.pick([agent for agent in world.agents if agent is not owner] or [owner]), name),
-            (owner, replace(name, token=chance.uuid())),
-            (owner, replace(name, number=name.number + chance.pick([-1, 1]))),
-            (owner, replace(name, task=name.task + chance.pick([-1, 1, 100]))),
+            (owner, name._replace(token=chance.bytes(16))),
+            (owner, name._replace(number=name.number + chance.pick([-1, 1]))),
+            (owner, name._replace(task=name.task + chance.pick([-1, 1, 100]))),
         ]
     )
     if forged == name and speaker is owner:

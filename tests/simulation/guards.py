@@ -8,11 +8,11 @@ from __future__ import annotations
 from podium.model import rules
 from podium_agent.domain import admission
 from podium_coordinator.app import board, owner, reports, shard, speech, takeover
-from podium_coordinator.domain import fleet, lifecycle, placement, reload, retry
+from podium_coordinator.domain import fleet, lifecycle, placement, reload, retry, seating
 from tests.simulation import store
 from tests.simulation.mutants import without
 
-L, P = lifecycle, placement
+L, P, S = lifecycle, placement, seating
 DOMAIN = [
     # Who may speak.
     without(L._current, "attempt.token != speaker.token", "token not checked", "False"),
@@ -29,7 +29,8 @@ DOMAIN = [
     # Books.
     without(L.assign, "run.numbers[index] += 1", "attempts not numbered", "run.numbers[index] = 1"),
     without(L._tell_children, "counts[child] += 1", "upstream ends not counted", "pass"),
-    without(L._tell_children, "if STATES[run.states[child]] is T.PENDING:", "children judged twice", "if True:"),
+    without(L._tell_children, "if run.states[child] != PENDING:", "children judged twice", "if False:"),
+    without(L._tell_children, "if counts[child] == graph.parents[child]:", "started before all succeeded", "if True:"),
     without(L._settle, "run.unended -= 1", "ends not counted", "pass"),
     without(L._settle, "run.doomed = True", "decisive failure forgotten", "pass"),
     without(L._settle, " and run.graph.decisive[run.task_of(index)]", "any failure decisive"),
@@ -42,7 +43,9 @@ DOMAIN = [
     without(L.report_started, "_move(run, speaker.index, T.RUNNING, effects)", "start not noted", "pass"),
     without(L._fail, "effects.retry_timers.append", "retry timer not set", "list().append"),
     without(L.ready, "effects.ready.append", "ready task run not queued", "list().append"),
-    without(L.ready, "effects.start_timers.append", "start timer not set", "list().append"),
+    without(L._ready_all, "effects.ready += items", "ready task runs not queued", "pass"),
+    without(L._move_all, "run.counts[code] += len(indexes)", "states miscounted together", "pass"),
+    without(L._limit_wait, "effects.start_timers.append", "start timer not set", "list().append"),
     without(L._record_end, "effects.task_runs_ended.append", "end without attempt not stored", "list().append"),
     # Budgets and waits.
     without(
@@ -99,26 +102,19 @@ DOMAIN = [
     without(reload.reload, "_cancel_rest(run)", "cancel forgotten by a new owner", "pass"),
     without(reload.reload, "run.state, run.outcome, run.reason = ", "reason forgotten", "run.state, run.outcome, _ = "),
     # Placement and agents.
-    without(P.Seat.room, "self.cpu_used + needs.cpu_millis <= self.cpu_millis * window", "cpu overcommitted", "True"),
+    without(S.Seat.room, "self.cpu_used + needs.cpu_millis <= self.cpu_millis * window", "cpu overcommitted", "True"),
     without(
-        P.Seat.room,
+        S.Seat.room,
         "self.memory_used + needs.memory_bytes <= self.memory_bytes * window",
         "memory overcommitted",
         "True",
     ),
-    without(P.Seat.could_ever_fit, "self.labels.issuperset(needs.agent_labels)", "labels ignored", "True"),
-    without(P.Seat.release, "self.cpu_used -= needs.cpu_millis", "cpu leaks", "pass"),
-    without(
-        P.ReadyQueue.first, "run.state_of(waiting[0]) is TaskRunState.SCHEDULED", "stale queue entry placed", "True"
-    ),
+    without(S.Seat.could_ever_fit, "self.labels.issuperset(needs.agent_labels)", "labels ignored", "True"),
+    without(S.Seat.release, "self.cpu_used -= needs.cpu_millis", "cpu leaks", "pass"),
+    without(P.ReadyQueue.first, "run.states[waiting[0]] == SCHEDULED", "stale queue entry placed", "True"),
     without(P.ReadyQueue.pop, "turns[run_id] = (run, waiting)", "rest of a run dropped", "pass"),
-    without(
-        P.place,
-        "if seat.open",
-        "closed agent given work",
-        "if True",
-        also=without(fleet.Fleet.seats, "if agent.seat.open", "closed agent offered", "if True"),
-    ),
+    without(S.Bench.top, "seat.open and ", "closed agent given work"),
+    without(S.Seat.release, "self.note()", "room that came free forgotten", "pass"),
     without(fleet.Fleet._lost_at, "self.terms.lost_after", "lost too early", "self.terms.disconnected_after"),
     without(fleet.Fleet.hear, "agent.last_heard = now", "deaf to heartbeats", "pass"),
     without(fleet.Fleet._deadline, "held_back = braked and", "reviews without end", "held_back = False and"),
@@ -165,24 +161,24 @@ APPLICATION = [
         "if True:",
     ),
     without(owner.Owner._sweep_now_and_then, "self.wake()", "lost hints not found again", "pass"),
-    without(takeover.read_back, "live.outputs.update", "outputs not read back", "dict().update"),
+    without(takeover._rebuilt, "live.outputs.update", "outputs not read back", "dict().update"),
     without(
         takeover.read_back,
-        "reload(StoredRun(record, attempts, ended)",
+        "StoredRun(record, attempts, ended)",
         "ends without attempt not read back",
-        "reload(StoredRun(record, attempts, [])",
+        "StoredRun(record, attempts, [])",
     ),
+    without(takeover._attempts, "if len(page) < ATTEMPTS_PAGE:", "only the first page of attempts read", "if True:"),
+    without(takeover.expect_agents, "if len(page) < PAGE:", "only the first page of agents read", "if True:"),
     without(reload._take_attempt, "if attempt.state in ATTEMPT_LIVE:", "live attempts not read back", "if False:"),
     # Books of the board.
     without(board.Board.release, "agent.seat.release(released.run_id, released.index)", "agent not released", "pass"),
-    without(board.Board.release, "self.recalled.discard(key)", "take-back never forgotten", "pass"),
-    without(board.Board.release, "self.accepted.discard(key)", "acceptance never forgotten", "pass"),
     without(board.Board.fill, "seat.take(", "order holds nobody", "str("),
     without(board.Board.keep_outputs, "self.runs[ended.run_id].keep_output(ended)", "result not kept", "pass"),
     without(board.Board.forget, "self.queue.discard(run_id)", "ended run waits on", "pass"),
     without(speech.Speech.speak, "self._forget(effects)", "ended run kept", "pass"),
     without(speech.Speech._answer_agents, "to.cancel(", "stop not told", "str("),
-    without(speech.Speech._answer_agents, "to.assign(order)", "order not sent", "pass"),
+    without(speech.Speech._answer_agents, "to.assign(orders)", "order not sent", "pass"),
     without(
         speech.Speech._set_timers,
         "self._timers.after(retry.delay, ",
@@ -204,7 +200,8 @@ APPLICATION = [
     ),
     without(reports._reconcile, "elif item_held is None:", "order lost on its way kept", "elif False:"),
     without(reports._reconcile, "if live.run.state is RunState.CANCELLING:", "cancel not told again", "if False:"),
-    without(reports.said, "replies.acknowledged.append", "end not acknowledged", "list().append"),
+    without(reports.said, "replies.committed[event.link] = event.sequence", "end not acknowledged", "pass"),
+    without(reports._answer_under_commit, "replies.moved.append(agent)", "called void without a commit", "pass"),
     without(reports.closed, "board.fleet.disconnect(agent)", "agent without session given work", "pass"),
     without(
         reports.closed,
@@ -215,7 +212,12 @@ APPLICATION = [
     without(reports.review, "lose(board.runs", "lost agent keeps its attempts", "str(board.runs"),
     without(reports._end_earlier_session, "earlier.close(", "earlier session left open", "str("),
     # At the agent.
-    without(admission.Admission.begin, "cpu > self._capacity.cpu_millis or ", "cpu overcommitted at the agent"),
-    without(admission.Admission.begin, "self._held[token] = demand", "executing attempt holds nothing", "pass"),
+    without(
+        admission.Admission.fits,
+        "used.cpu_millis + demand.cpu_millis <= self._capacity.cpu_millis",
+        "cpu overcommitted at the agent",
+        "True",
+    ),
+    without(admission.Admission.admit, "self._held[token] = ", "executing attempt holds nothing"),
 ]
 MUTANTS = [*DOMAIN, *APPLICATION]

@@ -24,12 +24,12 @@ class Assigned:
 
 @dataclass(slots=True)
 class ToAgent:
-    """What a coordinator says at once; `epoch` in a welcome only."""
+    """What a coordinator says at once; `epoch` in a welcome only. `committed`: the ends told up to that message are."""
 
     sequence: int = 0
+    committed: int = 0
     epoch: int | None = None
     assigned: list[Assigned] = field(default_factory=list)
-    acknowledged: list[AttemptName] = field(default_factory=list)
     cancels: list[AttemptName] = field(default_factory=list)
     take_backs: list[AttemptName] = field(default_factory=list)
     stale: list[AttemptName] = field(default_factory=list)

@@ -94,8 +94,14 @@ async def hints(conn: ModelConnection, shard: int) -> AsyncIterator[None]:
         yield
 
 
-async def load_attempts(conn: ModelConnection, run_id: UUID) -> list[AttemptRecord]:
-    return await conn.wire.call(lambda: [row for rows in conn.tables.runs[run_id].attempts for row in rows])
+async def list_attempts(
+    conn: ModelConnection, run_id: UUID, after: tuple[int, int, int] | None, limit: int
+) -> list[AttemptRecord]:
+    def find() -> list[AttemptRecord]:
+        rows = [row for rows in conn.tables.runs[run_id].attempts for row in rows]
+        return [row for row in rows if after is None or (row.task, row.map_index, row.number) > after][:limit]
+
+    return await conn.wire.call(find)
 
 
 async def load_ended_task_runs(conn: ModelConnection, run_id: UUID) -> list[TaskRunEnded]:
@@ -134,7 +140,7 @@ def _task_runs(rows: RunRows, after: int) -> list[TaskRunRecord]:
 RUNS: Any = SimpleNamespace(unfinished_runs=unfinished_runs, get_run=get_run)
 COMMANDS: Any = SimpleNamespace(pending_commands=pending_commands, hints=hints)
 TASK_RUNS: Any = SimpleNamespace(
-    load_attempts=load_attempts,
+    list_attempts=list_attempts,
     load_ended_task_runs=load_ended_task_runs,
     load_outputs=load_outputs,
     list_task_runs=list_task_runs,

@@ -79,7 +79,7 @@ class Tables:
         self.workflows: dict[str, StoredWorkflow] = {}
         self.runs: dict[UUID, RunRows] = {}
         self.requests: dict[str, UUID] = {}
-        self.places: dict[UUID, tuple[UUID, int, int]] = {}
+        self.places: dict[bytes, tuple[UUID, int, int]] = {}
         self.agents: dict[UUID, AgentRecord] = {}
         self.commands: dict[UUID, Command] = {}
         self.applied: set[UUID] = set()
@@ -109,7 +109,7 @@ class Tables:
     def pending_commands(self) -> list[Command]:
         return [command for command in self.commands.values() if command.command_id not in self.applied]
 
-    def find(self, token: UUID) -> AttemptRecord | None:
+    def find(self, token: bytes) -> AttemptRecord | None:
         """Return the attempt with a token, if there is one."""
         place = self.places.get(token)
         return None if place is None else self.runs[place[0]].attempts[place[1]][place[2] - 1]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from uuid import UUID
 
 from podium_coordinator.domain.states import AttemptState
 from tests.simulation import adapter
@@ -106,7 +105,7 @@ class World:
         for stream in self.streams():
             stream.break_off()
 
-    def runs_by_its_row(self, token: UUID) -> bool:
+    def runs_by_its_row(self, token: bytes) -> bool:
         row = self.store.tables.find(token)
         return row is not None and row.state is AttemptState.RUNNING
 

@@ -70,7 +70,7 @@ class Judge:
         if stored is None or ended.failure is None or "not heard from" not in ended.failure.message:
             return
         heard = self._heard.get((self.epoch, stored.agent_id), ())
-        silent = ended.at - max([self._raised_at, *(at for at in heard if at < ended.at)])
+        silent = ended.at - max([self._raised_at, *(at for at in heard if at <= ended.at)])
         demand(silent >= self._lost_after, f"an agent was given up after {silent} of silence")
 
     # The shard loop.
@@ -87,7 +87,7 @@ class Judge:
 
     # Words to agents, each of which must have its row.
 
-    def assigned(self, token: UUID, inputs: tuple[tuple[str, bytes], ...], window: float) -> None:
+    def assigned(self, token: bytes, inputs: tuple[tuple[str, bytes], ...], window: float) -> None:
         place = self._tables.places.get(token)
         self.demand(place is not None, "an order left before its commit")
         assert place is not None
@@ -117,7 +117,7 @@ class Judge:
             state not in (RunState.QUEUED, RunState.RUNNING), f"an attempt was stopped while its run is {state}"
         )
 
-    def asked_back(self, token: UUID) -> None:
+    def asked_back(self, token: bytes) -> None:
         self.demand(self._tables.find(token) is not None, "an attempt was asked back that has no row")
 
     # News for users.

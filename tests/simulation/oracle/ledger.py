@@ -24,28 +24,28 @@ class Execution:
 class Ledger:
     """Executions by token, and the runs that users were told of by request."""
 
-    executions: dict[UUID, Execution] = field(default_factory=dict)
+    executions: dict[bytes, Execution] = field(default_factory=dict)
     acknowledged: dict[str, UUID] = field(default_factory=dict)
     told_over: set[UUID] = field(default_factory=set)
     """Runs whose end a user was told."""
 
-    def received(self, token: UUID, agent_id: UUID) -> None:
+    def received(self, token: bytes, agent_id: UUID) -> None:
         """An agent took an order; it may come again after the agent has lost everything."""
         execution = self.executions.setdefault(token, Execution(agent_id))
         demand(execution.agent_id == agent_id, "one attempt was ordered from two agents")
         demand(execution.end is None, "an attempt was ordered again after its end")
 
-    def began(self, token: UUID, now: datetime) -> None:
+    def began(self, token: bytes, now: datetime) -> None:
         execution = self.executions[token]
         demand(execution.began is None, "an attempt was executed twice")
         execution.began = now
 
-    def ended(self, token: UUID, finish: Finish) -> None:
+    def ended(self, token: bytes, finish: Finish) -> None:
         execution = self.executions[token]
         demand(execution.end is None, "an attempt ended twice")
         execution.end = finish
 
-    def lost(self, token: UUID) -> None:
+    def lost(self, token: bytes) -> None:
         """The agent has lost the attempt, or let it go."""
         if token in self.executions:
             self.executions[token].gone = True

@@ -25,7 +25,7 @@ T = TaskRunState
 RELOADED_EVERY = 6
 MOST_REVIEWS = 4
 
-Stopped = Callable[[Board, UUID, UUID], bool]
+Stopped = Callable[[Board, UUID, bytes], bool]
 """Tells whether an agent in session has been told to stop the attempt of that token."""
 
 
@@ -44,7 +44,7 @@ class MemoryJudge:
         self._tables = tables
         self._turns = 0
         self._reviews: set[float] = set()
-        self.windows: dict[UUID, float] = {}
+        self.windows: dict[bytes, float] = {}
 
     def judge(self, shard: Owned, batch: Batch, stopped: Stopped) -> None:
         """Judge after a turn whose batch was committed."""
@@ -120,10 +120,6 @@ class MemoryJudge:
             most = max((self.windows.get(live[key].token, 1e9) for key in seat.live), default=1.0)
             fits = not agent.session or (cpu <= seat.cpu_millis * most and memory <= seat.memory_bytes * most)
             demand(fits, f"{seat.name} is given {cpu} and {memory} of {seat.cpu_millis} and {seat.memory_bytes}")
-        named = {(run_id, index, attempt.number) for (run_id, index), attempt in live.items()}
-        demand(board.recalled <= named, "attempts that ended are still asked back")
-        accepted: set[tuple[UUID, int, int]] = getattr(board, "accepted", set())
-        demand(accepted <= named, "attempts that ended are still taken for accepted")
 
     def _check_nobody_is_forgotten(self, shard: Owned, changed: list[UUID]) -> None:
         """Everything unfinished has an owner or a deadline."""
