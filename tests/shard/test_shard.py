@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from podium.model.spec import Literal, Output, PythonAction, Resources, RetryPolicy, TaskSpec, TriggerRule
-from podium_coordinator.app.events import Held
+from podium_coordinator.app.events import Held, ReviewDue
 from podium_coordinator.domain.fleet import Terms
 from podium_coordinator.domain.records import AgentRecord
 from podium_coordinator.domain.states import FailureKind, RunState, TaskRunState
@@ -154,6 +155,23 @@ async def test_what_a_lost_agent_held_goes_to_another(database: str) -> None:
         assert again.attempt.number == 2
         other.finish(again)
         assert (await cluster.ended(run_id)).state is RunState.SUCCEEDED
+
+
+async def test_an_owner_that_stalled_hears_what_waits_before_it_judges_silence(database: str) -> None:
+    async with a_cluster(database, Terms(0.2, 0.4), heartbeat=0.05) as cluster:
+        agent = await cluster.agent()
+        agent.answers = True
+        await cluster.register(a_task("a"))
+        run_id = await cluster.submit()
+        order = await agent.orders.get()
+        agent.start(order)
+        time.sleep(0.6)  # noqa: ASYNC251 - the process stalls
+        cluster.owner.current().tell(ReviewDue())
+        agent.finish(order)
+        assert (await cluster.ended(run_id)).state is RunState.SUCCEEDED
+        assert order.attempt.number == 1
+        assert agent.stales.empty()
+        assert agent.orders.empty()
 
 
 async def test_a_new_owner_goes_on_where_the_old_one_ended(database: str) -> None:

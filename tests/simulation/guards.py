@@ -147,6 +147,12 @@ APPLICATION = [
     without(shard.Shard._arrive, "effects.merge(event.effects)", "what rows leave to be done is not done", "pass"),
     without(shard.Shard._arrive, "max(0.0, live.run.graph.run_timeout - since)", "run timeout too early", "0.5"),
     without(shard.Shard._apply_to_run, "batch.commands_applied.append(event.command_id)", "command not marked", "pass"),
+    without(
+        shard.Shard._apply,
+        "self._before_review = len(self._inbox) + 1",
+        "silence judged before words that wait",
+        "self._review(instant, now, effects, replies)",
+    ),
     without(shard.Shard._watch_over, "if due is not None and", "silence never reviewed", "if False and"),
     # Fencing and takeover.
     without(store.Store.commit, "if epoch != self.epoch:", "no fence", "if False:"),
@@ -201,7 +207,7 @@ APPLICATION = [
     without(reports._reconcile, "elif item_held is None:", "order lost on its way kept", "elif False:"),
     without(reports._reconcile, "if live.run.state is RunState.CANCELLING:", "cancel not told again", "if False:"),
     without(reports.said, "replies.committed[event.link] = event.sequence", "end not acknowledged", "pass"),
-    without(reports._answer_under_commit, "replies.moved.append(agent)", "called void without a commit", "pass"),
+    without(reports._answer_under_commit, "agent.recorded = None", "called void without a commit", "pass"),
     without(reports.closed, "board.fleet.disconnect(agent)", "agent without session given work", "pass"),
     without(
         reports.closed,

@@ -95,6 +95,8 @@ class Shard:
         self._tokens = _tokens()
         self._review_at: float | None = None
         self._reviewed = True
+        self._before_review: int | None = None
+        """Events that waited when a review became due, and wait still; None while none is due."""
 
     def tell(self, event: Event) -> None:
         """Hand the loop an event. Raises NoOwnerError once it has ended, OverloadedError when too many wait."""
@@ -142,8 +144,13 @@ class Shard:
         for _ in range(min(len(self._inbox), EVENTS_PER_TURN)):
             self._apply(self._inbox.popleft(), instant, now, effects, replies, batch)
             released = self.board.release(effects, released)
+            if self._before_review:
+                self._before_review -= 1
             if len(effects.changed) >= CHANGES_PER_TURN:
                 break
+        if self._before_review == 0:
+            self._review(instant, now, effects, replies)
+            self.board.release(effects, released)
         self.board.keep_outputs(effects)
         self.board.enqueue(effects, now, self._tracing.enabled)
         replies.orders = self.board.fill(self._tokens.__next__, now, effects, self._tracing.in_detail)
@@ -169,10 +176,15 @@ class Shard:
             case LinkClosed():
                 reports.closed(self.board, event, replies)
             case ReviewDue():
-                self._review_at, self._reviewed = None, True
-                reports.review(self.board, instant, now, effects, replies)
+                self._before_review = len(self._inbox) + 1
             case _:
                 self._apply_to_run(event, instant, now, effects, batch)
+
+    def _review(self, instant: float, now: datetime, effects: Effects, replies: Replies) -> None:
+        """Judge silence. Whatever waited has been heard: when this process stalls, agents' words wait, too."""
+        self._before_review = None
+        self._review_at, self._reviewed = None, True
+        reports.review(self.board, instant, now, effects, replies)
 
     def _apply_to_run(self, event: Event, instant: float, now: datetime, effects: Effects, batch: Batch) -> None:
         match event:
