@@ -165,6 +165,8 @@ async def test_an_owner_that_stalled_hears_what_waits_before_it_judges_silence(d
         run_id = await cluster.submit()
         order = await agent.orders.get()
         agent.start(order)
+        while order.attempt.started_at is None:
+            await asyncio.sleep(0.01)
         time.sleep(0.6)  # noqa: ASYNC251 - the process stalls
         cluster.owner.current().tell(ReviewDue())
         agent.finish(order)

@@ -53,6 +53,15 @@ def an_owner_sleeps_and_meets_its_agents(world: World) -> None:
         world.later(asleep - world.chance.between(0.01, 2.0), world.break_all_streams)
 
 
+def an_owner_sleeps_until_an_agent_is_back(world: World) -> None:
+    """The agent was away for nearly as long as makes it lost; when the only owner wakes, its words wait there."""
+    node = world.owning()
+    if node is not None and not node.frozen and world.coordinator_count == 1:
+        node.freeze()
+        world.later(33.0, node.thaw)
+        world.chance.pick(world.agents).restart_session(world.chance.between(30.0, 32.0))
+
+
 def a_coordinator_is_cut_from_the_store(world: World) -> None:
     node = _one(world)
     if node is not None and not node.wire.cut:
@@ -200,6 +209,7 @@ LIKELIHOOD: dict[Fault, int] = {
     a_coordinator_is_stopped: 2,
     a_coordinator_freezes: 3,
     an_owner_sleeps_and_meets_its_agents: 2,
+    an_owner_sleeps_until_an_agent_is_back: 1,
     a_coordinator_is_cut_from_the_store: 3,
     connections_to_the_store_break: 2,
     commits_go_wrong: 8,

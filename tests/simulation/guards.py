@@ -207,7 +207,6 @@ APPLICATION = [
     without(reports._reconcile, "elif item_held is None:", "order lost on its way kept", "elif False:"),
     without(reports._reconcile, "if live.run.state is RunState.CANCELLING:", "cancel not told again", "if False:"),
     without(reports.said, "replies.committed[event.link] = event.sequence", "end not acknowledged", "pass"),
-    without(reports._answer_under_commit, "agent.recorded = None", "called void without a commit", "pass"),
     without(reports.closed, "board.fleet.disconnect(agent)", "agent without session given work", "pass"),
     without(
         reports.closed,
