@@ -166,7 +166,7 @@ async def test_an_owner_that_stalled_hears_what_waits_before_it_judges_silence(d
         order = await agent.orders.get()
         agent.answers = False
         agent.start(order)
-        while order.attempt.started_at is None:
+        while order.attempt.started_at is None:  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.01)
         time.sleep(0.6)  # noqa: ASYNC251 - the process stalls
         cluster.owner.current().tell(ReviewDue())
