@@ -107,7 +107,7 @@ async def test_the_coordinator_freezes_for_a_while(cluster: Cluster, witness: Wi
         await agent.says("coordinator_silent", after=said[name])
     cluster.coordinator.tell(signal.SIGCONT)
     evidence = await finish(witness, run, COORDINATOR_FROZEN, figures)
-    assert most_attempts(evidence) == 1
+    assert {row.state for row in evidence.attempts} <= {"succeeded", "taken_back"}, "no attempt was lost"
 
 
 async def test_an_agent_freezes_until_it_is_lost_and_comes_back_too_late(

@@ -97,6 +97,9 @@ def _parse_address(text: str) -> str:
     return f"{match['host']}:{port}"
 
 
+_UNANSWERED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
+"""What a call ends with that no coordinator answers. CANCELLED comes from one that ends, for calls it has not taken up:
+a call that is cancelled here ends with CancelledError."""
 _SILENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 
 
@@ -230,7 +233,7 @@ class Channels:
 
     def _note(self, endpoint: Endpoint, error: grpc.aio.AioRpcError) -> None:
         """Begin the next call at the next address if this one does not answer."""
-        if error.code() is grpc.StatusCode.UNAVAILABLE:
+        if error.code() in _UNANSWERED:
             self._move_on(endpoint)
 
     def _endpoint(self) -> Endpoint:
@@ -273,7 +276,7 @@ class _Tries:
 
     async def failed(self, endpoint: Endpoint, error: grpc.aio.AioRpcError) -> None:
         """Return when the call is to be made again; raise what the failure means when it is not."""
-        if error.code() is not grpc.StatusCode.UNAVAILABLE:
+        if error.code() not in _UNANSWERED:
             raise from_rpc_error(error, endpoint.address) from None
         self._failed += 1
         if self._failed % self._addresses:
