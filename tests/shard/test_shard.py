@@ -175,6 +175,23 @@ async def test_an_owner_that_stalled_hears_what_waits_before_it_judges_silence(d
         assert (await cluster.run(run_id)).state is RunState.SUCCEEDED
 
 
+async def test_an_owner_that_stalled_judges_silence_only_after_sockets_were_read(database: str) -> None:
+    async with a_cluster(database, Terms(0.2, 0.4), heartbeat=0.05) as cluster:
+        agent = await cluster.agent()
+        await cluster.register(a_task("a"))
+        run_id = await cluster.submit()
+        order = await agent.orders.get()
+        agent.start(order)
+        while order.attempt.started_at is None:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.01)
+        time.sleep(1.5)  # noqa: ASYNC251 - the process stalls
+        for _ in range(20):  # the review that was due meanwhile rings, and nothing was heard yet
+            await asyncio.sleep(0.01)
+        agent.finish(order)
+        assert (await cluster.ended(run_id)).state is RunState.SUCCEEDED
+        assert order.attempt.number == 1
+
+
 async def test_a_new_owner_goes_on_where_the_old_one_ended(database: str) -> None:
     async with a_cluster(database) as first:
         agent = await first.agent()

@@ -149,7 +149,7 @@ APPLICATION = [
     without(shard.Shard._apply_to_run, "batch.commands_applied.append(event.command_id)", "command not marked", "pass"),
     without(
         shard.Shard._apply,
-        "self._before_review = len(self._inbox) + 1",
+        "self._review_due(instant)",
         "silence judged before words that wait",
         "self._review(instant, now, effects, replies)",
     ),

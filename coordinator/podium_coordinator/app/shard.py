@@ -58,6 +58,8 @@ BUSY = 16
 waits `GATHER` seconds for more to do costs far less per attempt."""
 GATHER = 0.005
 TOKENS_AT_ONCE = 256
+LATE, HEAR_FIRST = 0.5, 2.0
+"""Seconds by which a review of agents' silence may come late, and for which it is put off when it comes later."""
 RECALL_AFTER = 0.05
 """Seconds an attempt waits unstarted at its agent before it may be taken back for an idle one."""
 
@@ -95,6 +97,7 @@ class Shard:
         self._tokens = _tokens()
         self._review_at: float | None = None
         self._reviewed = True
+        self._put_off = False
         self._before_review: int | None = None
         """Events that waited when a review became due, and wait still; None while none is due."""
 
@@ -176,13 +179,26 @@ class Shard:
             case LinkClosed():
                 reports.closed(self.board, event, replies)
             case ReviewDue():
-                self._before_review = len(self._inbox) + 1
+                self._review_due(instant)
             case _:
                 self._apply_to_run(event, instant, now, effects, batch)
+
+    def _review_due(self, instant: float) -> None:
+        """Let a review follow what waits; put one off, once, that comes late: this process stood still.
+
+        What agents said meanwhile is not in the inbox yet, but in sockets.
+        """
+        late = self._review_at is not None and instant - self._review_at > LATE
+        if late and not self._put_off:
+            self._put_off = True
+            self.timers.after(HEAR_FIRST, ReviewDue())
+        else:
+            self._before_review = len(self._inbox) + 1
 
     def _review(self, instant: float, now: datetime, effects: Effects, replies: Replies) -> None:
         """Judge silence. Whatever waited has been heard: when this process stalls, agents' words wait, too."""
         self._before_review = None
+        self._put_off = False
         self._review_at, self._reviewed = None, True
         reports.review(self.board, instant, now, effects, replies)
 
@@ -244,7 +260,7 @@ class Shard:
 
     def _watch_over(self, instant: float, moved: bool) -> None:
         """See that silence and imbalance are looked at in time."""
-        if moved or self._reviewed:  # a sign of life only ever puts a review off
+        if (moved or self._reviewed) and not self._put_off:  # a sign of life only ever puts a review off
             self._reviewed = False
             due = self.board.fleet.next_review()
             if due is not None and (self._review_at is None or due < self._review_at - 0.5):
