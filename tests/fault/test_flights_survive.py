@@ -17,6 +17,7 @@ from tests.cluster.fixtures import running_cluster
 from tests.cluster.ledgering import ledgered_copy
 from tests.cluster.witness import States, Witness
 from tests.example.by_hand import Figures, figures
+from tests.fault.workload import UNHARMED
 
 # Bounds in seconds.
 IN_THE_MIDDLE = 90.0
@@ -68,10 +69,10 @@ async def kill_postgres(cluster: Cluster, _: str) -> None:
 Fault = Callable[[Cluster, str], Awaitable[None]]
 
 KILLS: dict[str, tuple[Fault, set[str]]] = {
-    "the coordinator": (kill_coordinator, {"succeeded"}),
-    "an agent's session process": (kill_session, {"succeeded"}),
-    "a whole agent": (kill_agent, {"succeeded", "lost", "taken_back"}),
-    "Postgres": (kill_postgres, {"succeeded"}),
+    "the coordinator": (kill_coordinator, UNHARMED),
+    "an agent's session process": (kill_session, UNHARMED),
+    "a whole agent": (kill_agent, UNHARMED | {"lost"}),
+    "Postgres": (kill_postgres, UNHARMED),
 }
 
 

@@ -10,6 +10,9 @@ from tests.cluster.evidence import Evidence
 from tests.cluster.witness import States, Watched, Witness
 from tests.fault.recording import Bound, Figures
 
+UNHARMED = {"succeeded", "taken_back"}
+"""How attempts end that no fault has reached; an order that was committed and not delivered is taken back."""
+
 SEED = 7
 BRANCHES = 8
 EXPECTED: Mapping[str, object] = {
