@@ -339,10 +339,11 @@ async def test_a_download_goes_on_where_the_connection_broke(bench: Bench) -> No
         assert network.connections >= 2
 
 
-async def test_an_upload_begins_anew_when_the_connection_breaks(bench: Bench) -> None:
+@pytest.mark.parametrize("sent", [1, 70_000, 300_000, 1_500_000, 2_900_000, 4_100_000])
+async def test_an_upload_begins_anew_when_the_connection_breaks(bench: Bench, sent: int) -> None:
     data = bytes(range(256)) * 16_384
     async with forwarding(bench.site.address) as network, AsyncClient(network.address) as client:
-        network.up_limit = 1_500_000
+        network.up_limit = sent
         blob = await client.put_blob(data)
         assert network.connections >= 2
     assert await bench.client.get_blob(blob.sha256) == data

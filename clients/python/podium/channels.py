@@ -100,7 +100,16 @@ def _parse_address(text: str) -> str:
 _UNANSWERED = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED)
 """What a call ends with that no coordinator answers. CANCELLED comes from one that ends, for calls it has not taken up:
 a call that is cancelled here ends with CancelledError."""
+_SENDING_FAILED = "Internal error from Core"
+"""The details, under INTERNAL, of a call that gRPC ends by itself because it was sending while the connection broke."""
 _SILENT = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
+
+
+def _unanswered(error: grpc.aio.AioRpcError) -> bool:
+    """Whether a call has no answer of a coordinator's, and may have one from another."""
+    if error.code() is grpc.StatusCode.INTERNAL:
+        return error.details() == _SENDING_FAILED
+    return error.code() in _UNANSWERED
 
 
 class Endpoint:
@@ -233,7 +242,7 @@ class Channels:
 
     def _note(self, endpoint: Endpoint, error: grpc.aio.AioRpcError) -> None:
         """Begin the next call at the next address if this one does not answer."""
-        if error.code() in _UNANSWERED:
+        if _unanswered(error):
             self._move_on(endpoint)
 
     def _endpoint(self) -> Endpoint:
@@ -276,7 +285,7 @@ class _Tries:
 
     async def failed(self, endpoint: Endpoint, error: grpc.aio.AioRpcError) -> None:
         """Return when the call is to be made again; raise what the failure means when it is not."""
-        if error.code() not in _UNANSWERED:
+        if not _unanswered(error):
             raise from_rpc_error(error, endpoint.address) from None
         self._failed += 1
         if self._failed % self._addresses:
