@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import http.client
 import os
@@ -178,3 +179,15 @@ async def test_a_store_in_memory_works_for_a_trial(tmp_path: Path) -> None:
     store = open_store("memory:///", tmp_path)
     await put(store, b"data")
     assert await got(store, named(b"data"), 1) == b"ata"
+
+
+async def test_an_upload_that_is_cancelled_at_any_moment_leaves_nothing(tmp_path: Path) -> None:
+    store, data = FolderStore(tmp_path), bytes(8 << 20)
+    for turns in range(60):
+        upload = asyncio.create_task(put(store, data))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        upload.cancel()
+        await asyncio.gather(upload, return_exceptions=True)
+    await asyncio.get_running_loop().shutdown_default_executor()  # what was at work in threads has ended
+    assert list((tmp_path / "unfinished").iterdir()) == []

@@ -7,6 +7,7 @@ import os
 import secrets
 from contextlib import suppress
 from pathlib import Path
+from threading import Lock
 from typing import IO, TYPE_CHECKING, Final
 
 from podium_coordinator.blobs.contract import BLOCK_BYTES, Intake, in_blocks, not_stored, told_as_unavailable
@@ -76,36 +77,47 @@ class FolderStore:
 
 
 class _Upload:
-    """A file that grows apart and takes its place when it is whole. All methods block."""
+    """A file that grows apart and takes its place when it is whole. All methods block.
+
+    A call that is cancelled leaves what it was doing at work in a thread: `discard` waits for that, or forestalls it.
+    """
 
     def __init__(self, path: Path, intake: Intake) -> None:
         self._path = path
         self._intake = intake
         self._file: IO[bytes] | None = None
+        self._lock = Lock()
+        self._discarded = False
 
     def write(self, block: bytes) -> None:
-        self._intake.feed(block)
-        self._opened().write(block)
+        with self._lock:
+            self._intake.feed(block)
+            self._opened().write(block)
 
     def publish(self, target: Path) -> None:
         """Put the file on the disk for good under its name."""
-        file = self._opened()
-        file.flush()
-        os.fsync(file.fileno())
-        file.close()
-        target.parent.mkdir(mode=0o700, exist_ok=True)
-        self._path.replace(target)
+        with self._lock:
+            file = self._opened()
+            file.flush()
+            os.fsync(file.fileno())
+            file.close()
+            target.parent.mkdir(mode=0o700, exist_ok=True)
+            self._path.replace(target)
         _sync_folder(target.parent)
         _sync_folder(target.parent.parent)
 
     def discard(self) -> None:
         """Leave nothing behind; nothing happens after `publish`."""
-        if self._file is not None:
-            with suppress(OSError):  # a full disk may refuse the buffered rest, which is unwanted anyway
-                self._file.close()
-        self._path.unlink(missing_ok=True)
+        with self._lock:
+            self._discarded = True
+            if self._file is not None:
+                with suppress(OSError):  # a full disk may refuse the buffered rest, which is unwanted anyway
+                    self._file.close()
+            self._path.unlink(missing_ok=True)
 
     def _opened(self) -> IO[bytes]:
+        if self._discarded:
+            raise ValueError("The upload was discarded.")
         if self._file is None:
             self._file = os.fdopen(os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
         return self._file
