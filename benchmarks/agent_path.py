@@ -18,6 +18,7 @@ import time
 import uuid
 from pathlib import Path
 
+from benchmarks.costs import cpu_ns
 from podium.v1 import session_pb2, workflow_pb2
 from tests.agent.bundles import a_bundle, a_call
 from tests.agent.conftest import RunningAgent, start_agent
@@ -25,13 +26,6 @@ from tests.agent.peer import Assignment, Peer
 
 MOST_AHEAD = 2048
 """Tasks that may wait at the agent."""
-TICKS = os.sysconf("SC_CLK_TCK")
-
-
-def cpu_seconds(pid: int) -> float:
-    """Return the processor time a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 class Bench:
@@ -72,7 +66,7 @@ class Bench:
         """Return what `count` tasks take that are given as fast as the agent takes them."""
         orders = self.orders(count)
         session, workers = self._agent.session_pid(), self._agent.worker_pids()
-        before = cpu_seconds(session), {pid: cpu_seconds(pid) for pid in workers}, time.process_time()
+        before = cpu_ns(session), {pid: cpu_ns(pid) for pid in workers}, time.process_time()
         already = len(self._peer.finished)
         began = time.perf_counter()
         for start in range(0, count, 256):
@@ -80,11 +74,11 @@ class Bench:
             self._peer.assign(*orders[start : start + 256])
         await self.ended(already + count)
         seconds = time.perf_counter() - began
-        of_workers = sum(cpu_seconds(pid) - before[1].get(pid, 0.0) for pid in workers)
+        of_workers = sum(cpu_ns(pid) - before[1].get(pid, 0) for pid in workers)
         return {
             "tasks/s": count / seconds,
-            "session us/task": (cpu_seconds(session) - before[0]) / count * 1e6,
-            "workers us/task": of_workers / count * 1e6,
+            "session us/task": (cpu_ns(session) - before[0]) / count / 1000,
+            "workers us/task": of_workers / count / 1000,
             "this process us/task": (time.process_time() - before[2]) / count * 1e6,
         }
 
