@@ -32,8 +32,8 @@ PLACEMENTS_PER_TURN = 2048
 MOST_ENDED_KEPT = 20_000
 
 TokenSource = Callable[[], bytes]
-Sampler = Callable[[LiveRun, LiveAttempt], bool]
-"""Tells whether an attempt is to be traced."""
+Sampler = Callable[[LiveAttempt], bool]
+"""Tells whether an attempt of a traced run is to be traced itself."""
 
 
 _run_of: Final = itemgetter(0)
@@ -123,7 +123,7 @@ class Board:
             attempt = assign(run, index, new_token(), seat.agent_id, now, effects)
             seat.take(run.run_id, index, run.graph.scheduling_class(run.task_of(index)))
             live = self.runs[run.run_id]
-            attempt.traced = live.sampled and sampled(live, attempt)
+            attempt.traced = live.sampled and sampled(attempt)
             order = Order(live, index, attempt, self._inputs(live, index))
             orders.setdefault(seat.agent_id, []).append(order)
         return orders

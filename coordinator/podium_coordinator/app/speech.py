@@ -12,7 +12,7 @@ from podium_coordinator.app.timers import Timers
 from podium_coordinator.app.tracing import Tracing
 from podium_coordinator.app.watch import Watchers
 from podium_coordinator.domain.records import AttemptEnded, TaskRunEnded, TaskRunRecord
-from podium_coordinator.domain.run import TERMINAL_CODES, Effects
+from podium_coordinator.domain.run import TERMINAL_CODES, Effects, Run
 from podium_coordinator.domain.states import RunState
 
 
@@ -30,8 +30,9 @@ class Speech:
         self._answer_agents(effects, replies, epoch)
         self._set_timers(effects)
         self._let_go(effects)
-        self._settle_runs(effects)
-        self._tell_watchers(effects)
+        touched = list({id(run): run for run, _ in effects.changed}.values())
+        self._settle_runs(effects, touched)
+        self._tell_watchers(effects, touched)
         self._tracing.committed(self._board, effects)
         self._forget(effects)
 
@@ -70,7 +71,7 @@ class Speech:
         for run_id, index in ended:
             self._board.runs[run_id].let_go(index)
 
-    def _settle_runs(self, effects: Effects) -> None:
+    def _settle_runs(self, effects: Effects, touched: list[Run]) -> None:
         for started in effects.runs_started:
             live = self._board.runs[started.run_id]
             live.record = replace(live.record, state=RunState.RUNNING, started_at=started.at)
@@ -84,18 +85,16 @@ class Speech:
             live.record = replace(
                 live.record, state=ended.state, reason=ended.reason, finished_at=ended.at, counts=ended.counts
             )
-        for run in {id(run): run for run, _ in effects.changed}.values():
+        for run in touched:
             self._board.runs[run.run_id].counts = run.tallied()
 
-    def _tell_watchers(self, effects: Effects) -> None:
+    def _tell_watchers(self, effects: Effects, touched: list[Run]) -> None:
         changed: dict[UUID, set[int]] = {}
         for run, index in effects.changed if self._watchers.any_in_detail else ():
             if self._watchers.watched_in_detail(run.run_id):
                 changed.setdefault(run.run_id, set()).add(index)
-        for run in {id(run): run for run, _ in effects.changed}.values():
-            if self._watchers.watched(run.run_id):
-                changed.setdefault(run.run_id, set())
-        moved = [row.run_id for row in effects.runs_started]
+        moved = [run.run_id for run in touched]
+        moved += [row.run_id for row in effects.runs_started]
         moved += [row.run_id for row in effects.runs_cancelling]
         moved += [row.run_id for row in effects.runs_ended]
         for run_id in filter(self._watchers.watched, moved):

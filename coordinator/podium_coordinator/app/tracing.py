@@ -58,6 +58,8 @@ FLUSH_LIMIT: Final = 3.0
 
 DETAILED_PER_SECOND: Final = 100
 SLOW: Final = timedelta(seconds=1)
+SAMPLED: Final = TraceFlags(TraceFlags.SAMPLED)
+"""Only of runs that are traced spans are made at all."""
 
 
 class Budget:
@@ -118,9 +120,12 @@ class Tracing:
 
     def sampled(self, trace_id: bytes) -> bool:
         """Return whether a run is traced."""
-        return self.enabled and self._sampled(trace_id)
+        if not self.enabled:
+            return False
+        decision = self._provider.sampler.should_sample(None, int.from_bytes(trace_id, "big"), "run")
+        return decision.decision is Decision.RECORD_AND_SAMPLE
 
-    def in_detail(self, _: LiveRun, attempt: LiveAttempt) -> bool:
+    def in_detail(self, attempt: LiveAttempt) -> bool:
         """Return whether an attempt of a traced run is traced from its beginning, by its agent too."""
         return attempt.number > 1 or self._budget.spend()
 
@@ -129,17 +134,17 @@ class Tracing:
         if not self.enabled:
             return
         for started in effects.runs_started:
-            if board.runs[started.run_id].sampled:
-                self._taken_up(board.runs[started.run_id], started)
+            if (live := board.runs[started.run_id]).sampled:
+                self._taken_up(live, started)
         for row, released in zip(effects.attempts_ended, effects.released, strict=True):
-            live = board.runs[row.run_id]
-            if live.sampled:
+            if (live := board.runs[row.run_id]).sampled:
                 self._attempt_told(board, live, row, released)
         for end in effects.task_runs_ended:
-            self._task_run_ended(board.runs[end.run_id], end)
+            if (live := board.runs[end.run_id]).sampled:
+                self._task_run_ended(live, end)
         for run_ended in effects.runs_ended:
-            if board.runs[run_ended.run_id].sampled:
-                self._run_ended(board.runs[run_ended.run_id], run_ended)
+            if (live := board.runs[run_ended.run_id]).sampled:
+                self._run_ended(live, run_ended)
 
     async def close(self) -> None:
         """Export what is left, within `FLUSH_LIMIT`."""
@@ -147,10 +152,6 @@ class Tracing:
             await asyncio.wait_for(asyncio.to_thread(self._provider.force_flush, int(FLUSH_LIMIT * 1000)), FLUSH_LIMIT)
         except TimeoutError:
             return  # spans are not worth a longer wait
-
-    def _sampled(self, trace_id: bytes) -> bool:
-        decision = self._provider.sampler.should_sample(None, int.from_bytes(trace_id, "big"), "run")
-        return decision.decision is Decision.RECORD_AND_SAMPLE
 
     def _taken_up(self, live: LiveRun, started: RunStarted) -> None:
         self._emit(live, "queued", run_span(live), _ids(live, "queued"), live.record.created_at, started.at, {})
@@ -174,9 +175,9 @@ class Tracing:
             live.untold += 1
 
     def _task_run_ended(self, live: LiveRun, end: TaskRunEnded) -> None:
-        if live.sampled and (end.failure is not None or self._budget.spend()):
+        if end.failure is not None or self._budget.spend():
             self._task_ended(live, end, end.at, end.at)
-        elif live.sampled:
+        else:
             live.untold += 1
 
     def _attempt_ended(self, board: Board, live: LiveRun, row: AttemptEnded, released: Released) -> None:
@@ -248,8 +249,7 @@ class Tracing:
         self._ids.span_id = int.from_bytes(own, "big")
         context = None
         if parent is not None:
-            flags = TraceFlags(TraceFlags.SAMPLED if self._sampled(live.record.trace_id) else TraceFlags.DEFAULT)
-            above = SpanContext(self._ids.trace_id, int.from_bytes(parent, "big"), is_remote=False, trace_flags=flags)
+            above = SpanContext(self._ids.trace_id, int.from_bytes(parent, "big"), is_remote=False, trace_flags=SAMPLED)
             context = set_span_in_context(NonRecordingSpan(above))
         span = self._tracer.start_span(
             name, context, SpanKind.INTERNAL, attributes=dict(attributes), start_time=_nanoseconds(begin)
