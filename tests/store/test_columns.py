@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from podium_coordinator.store import columns
 from podium_coordinator.store.columns import Bigints, Blobs, Column, Flags, Ints, Texts, Times, Uuids
 from podium_coordinator.store.values import text
+from tests.store.dumping import take_columns
 
 if TYPE_CHECKING:
     from podium_coordinator.store.pools import Connection
@@ -43,7 +43,7 @@ async def test_postgres_reads_a_column_as_the_values_it_was_made_of(
     conn: Connection, value: tuple[Any, list[Any]]
 ) -> None:
     kind, values = value
-    columns.register(conn)
+    take_columns(conn)
     assert (await echo(conn, kind.of(values)))[0] == values
 
 
@@ -60,12 +60,12 @@ async def test_postgres_reads_a_column_as_the_values_it_was_made_of(
     ],
 )
 async def test_a_column_has_its_type_even_when_empty(conn: Connection, kind: Any, name: str) -> None:
-    columns.register(conn)
+    take_columns(conn)
     assert await echo(conn, kind.of([])) == ([], name)
 
 
 async def test_a_column_that_misses_every_value_keeps_its_type(conn: Connection) -> None:
-    columns.register(conn)
+    take_columns(conn)
     assert await echo(conn, Times.of([None, None])) == ([None, None], "timestamp with time zone[]")
 
 

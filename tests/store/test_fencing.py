@@ -16,6 +16,7 @@ from podium_coordinator.store.plan import plan
 from podium_coordinator.store.statements import BEAR_ATTEMPTS, FENCE
 from tests.store.activity import scalar, until_waiting
 from tests.store.builders import born, ended, new_run_id, runs_now, store_run
+from tests.store.dumping import take_columns
 
 if TYPE_CHECKING:
     from uuid import UUID
@@ -148,8 +149,6 @@ async def test_a_shard_nobody_knows_cannot_be_written(conn: Connection) -> None:
 
 
 async def _bear(conn: Connection, run_id: UUID) -> None:
-    from podium_coordinator.store import columns
-
-    columns.register(conn)
+    take_columns(conn)
     ((_, parameters),) = [each for each in plan(0, 0, Batch(attempts_born=[born(run_id)])) if each[0] == BEAR_ATTEMPTS]
     await conn.execute(BEAR_ATTEMPTS, parameters)

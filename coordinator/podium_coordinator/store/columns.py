@@ -10,26 +10,23 @@ from __future__ import annotations
 import struct
 from array import array
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, ClassVar, Final
-
-from psycopg import pq
-from psycopg.abc import Buffer
-from psycopg.adapt import Dumper
+from typing import TYPE_CHECKING, ClassVar, Final, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from uuid import UUID
-
-    from psycopg import AsyncConnection
 
 _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _NULL: Final = struct.pack(">i", -1)
 _UUID_LENGTH: Final = struct.pack(">i", 16)
 _LENGTH: Final = struct.Struct(">i")
-_TIME: Final = struct.Struct(">iq")
+_LONG: Final = struct.Struct(">iq")
 _INT: Final = struct.Struct(">ii")
 _SWAP: Final = array("i", [1]).tobytes()[0] == 1
+
+
+T = TypeVar("T")
 
 
 class Column(bytes):
@@ -46,8 +43,13 @@ class Column(bytes):
         return cls(struct.pack(">iiiii", 1, nulls, cls.element, count, 1) + body)
 
     @classmethod
-    def _repeated(cls, piece: bytes, count: int) -> Column:
-        return cls._pack(count, piece * count, nulls=piece is _NULL)
+    def _of(cls, values: Sequence[T], packed: Callable[[T], bytes]) -> Column:
+        """Pack each value by itself, or one for all when they are equal."""
+        if _alike(values):
+            piece = packed(values[0])
+            return cls._pack(len(values), piece * len(values), nulls=piece is _NULL)
+        parts = [packed(value) for value in values]
+        return cls._pack(len(parts), b"".join(parts), nulls=_NULL in parts)
 
 
 class Uuids(Column):
@@ -95,10 +97,7 @@ class Bigints(Column):
     @classmethod
     def of(cls, values: Sequence[int]) -> Column:
         """Pack the values."""
-        if _alike(values):
-            return cls._pack(len(values), _TIME.pack(8, values[0]) * len(values))
-        parts = [_TIME.pack(8, value) for value in values]
-        return cls._pack(len(parts), b"".join(parts))
+        return cls._of(values, _packed_long)
 
 
 class Times(Column):
@@ -109,10 +108,7 @@ class Times(Column):
     @classmethod
     def of(cls, values: Sequence[datetime | None]) -> Column:
         """Pack the values, which must be aware."""
-        if _alike(values):
-            return cls._repeated(_packed_time(values[0]), len(values))
-        parts = [_packed_time(value) for value in values]
-        return cls._pack(len(parts), b"".join(parts), nulls=_NULL in parts)
+        return cls._of(values, _packed_time)
 
 
 class Flags(Column):
@@ -123,8 +119,7 @@ class Flags(Column):
     @classmethod
     def of(cls, values: Sequence[bool]) -> Column:
         """Pack the values."""
-        parts = [b"\0\0\0\1\1" if value else b"\0\0\0\1\0" for value in values]
-        return cls._pack(len(parts), b"".join(parts))
+        return cls._of(values, _packed_flag)
 
 
 class Blobs(Column):
@@ -135,10 +130,7 @@ class Blobs(Column):
     @classmethod
     def of(cls, values: Sequence[bytes | None]) -> Column:
         """Pack the values."""
-        if _alike(values):
-            return cls._repeated(_packed_bytes(values[0]), len(values))
-        parts = [_packed_bytes(value) for value in values]
-        return cls._pack(len(parts), b"".join(parts), nulls=_NULL in parts)
+        return cls._of(values, _packed_bytes)
 
 
 class Texts(Column):
@@ -149,10 +141,7 @@ class Texts(Column):
     @classmethod
     def of(cls, values: Sequence[str | None]) -> Column:
         """Pack the values, which must have neither NUL nor halves of surrogate pairs (`values.text`)."""
-        if _alike(values):
-            return cls._repeated(_packed_text(values[0]), len(values))
-        parts = [_packed_text(value) for value in values]
-        return cls._pack(len(parts), b"".join(parts), nulls=_NULL in parts)
+        return cls._of(values, _packed_text)
 
 
 class Int(Column):
@@ -182,8 +171,16 @@ def _alike(values: Sequence[object]) -> bool:
     return bool(values) and values[0] == values[-1] and values.count(values[0]) == len(values)
 
 
+def _packed_flag(value: bool) -> bytes:
+    return b"\0\0\0\1\1" if value else b"\0\0\0\1\0"
+
+
+def _packed_long(value: int) -> bytes:
+    return _LONG.pack(8, value)
+
+
 def _packed_time(value: datetime | None) -> bytes:
-    return _NULL if value is None else _TIME.pack(8, (value - _EPOCH) // _MICROSECOND)
+    return _NULL if value is None else _LONG.pack(8, (value - _EPOCH) // _MICROSECOND)
 
 
 def _packed_bytes(value: bytes | None) -> bytes:
@@ -192,25 +189,3 @@ def _packed_bytes(value: bytes | None) -> bytes:
 
 def _packed_text(value: str | None) -> bytes:
     return _packed_bytes(None if value is None else value.encode())
-
-
-class _ColumnDumper(Dumper):
-    """Hands the bytes on as they are."""
-
-    format = pq.Format.BINARY
-
-    def dump(self, obj: Column) -> Buffer | None:
-        return obj
-
-
-def _dumper(column: type[Column]) -> type[Dumper]:
-    return type(f"{column.__name__}Dumper", (_ColumnDumper,), {"oid": column.oid})
-
-
-_DUMPERS: Final = {column: _dumper(column) for column in (Uuids, Ints, Bigints, Times, Flags, Blobs, Texts)}
-
-
-def register(conn: AsyncConnection[object]) -> None:
-    """Let the connection take columns as parameters."""
-    for column, dumper in _DUMPERS.items():
-        conn.adapters.register_dumper(column, dumper)
