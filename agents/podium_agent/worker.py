@@ -150,7 +150,7 @@ class Worker:
             self._connection.begin()
             self._current = task, shared
             ended = self._attempt(task, shared)
-            log = self._close_log()
+            log = self._capture.end()
             duration = max(time.time_ns() // 1000 - started, 0)
             cpu, peak = self._usage.since_last()
             self._trace_end(ended)
@@ -251,9 +251,6 @@ class Worker:
         task, shared = self._current
         path = Path(self._config["logs"], f"{shared.stem(task)}.log")
         return LogWriter(path, self._config["log_head"], self._config["log_tail"])
-
-    def _close_log(self) -> LogWriter | None:
-        return self._capture.end()
 
     def _files(self) -> Path:
         assert self._current is not None  # noqa: S101 - an attempt is under way

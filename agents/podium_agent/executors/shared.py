@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from podium.telemetry import attempt_span, traceparent
 from podium_agent import records
+from podium_agent.store.logs import log_name
 
 if TYPE_CHECKING:
     from podium_agent.frames import Header
@@ -55,8 +56,8 @@ class Shared:
 
     def stem(self, task: Task) -> str:
         """Return the name of an attempt's log, without suffix."""
-        token, _, index, map_index, number = task.name
-        return f"{self.run_id.hex()}_{index}_{map_index}_{number}_{token.hex()}"
+        token, _, *place = task.name
+        return log_name(self.run_id, token, *place)
 
 
 def read_shared(header: Header, body: bytes) -> Shared:

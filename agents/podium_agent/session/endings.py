@@ -11,8 +11,7 @@ import structlog
 
 from podium_agent.executors.outcome import describe_exit
 from podium_agent.records import End, Success
-from podium_agent.session.preparation import log_name
-from podium_agent.store.logs import SMALL, append_output, complete, discard
+from podium_agent.store.logs import SMALL, append_output, complete, discard, log_name
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -33,7 +32,8 @@ class Endings:
 
     def log_path(self, attempt: Attempt) -> Path:
         """Return where an attempt's log is."""
-        return self.folder.logs / f"{log_name(attempt)}.log"
+        token, _, *place = attempt.name
+        return self.folder.logs / f"{log_name(attempt.order.run_id, token, *place)}.log"
 
     def plain(self, attempt: Attempt, state: str, failure: dict[str, Any]) -> End:
         """Return the end of an attempt that never executed."""

@@ -10,7 +10,6 @@ import grpc
 
 from podium.errors import PodiumError
 from podium.results import blob_reference, file_references
-from podium.v1 import session_pb2
 from podium_agent import frames
 
 if TYPE_CHECKING:
@@ -85,25 +84,3 @@ class Preparer:
 
 def _with_blobs(attempt: Attempt) -> list[bytes]:
     return [item.output for item in attempt.inputs if any(mark in item.output for mark in MARKS)]
-
-
-def log_name(attempt: Attempt) -> str:
-    """Return the name of an attempt's log: all that is needed to send it."""
-    run = attempt.order.run_id.hex()
-    return f"{run}_{attempt.task}_{attempt.map_index}_{attempt.number}_{attempt.token.hex()}"
-
-
-def named_by(log: str) -> session_pb2.AttemptReference:
-    """Return the attempt that a log's name names.
-
-    Raises:
-        ValueError: It is not such a name.
-    """
-    run, task, map_index, number, token = log.split("_")
-    return session_pb2.AttemptReference(
-        run_id=bytes.fromhex(run),
-        task=int(task),
-        map_index=int(map_index),
-        number=int(number),
-        token=bytes.fromhex(token),
-    )

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from podium_agent.session.preparation import named_by
-from podium_agent.store.logs import complete, discard
+from podium.v1 import session_pb2
+from podium_agent.store.logs import complete, discard, read_log_name
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -105,12 +105,15 @@ class Recovery:
         tails = {tail.with_suffix(".log") for tail in self.folder.logs.glob("*.tail?")}
         for path in tails | set(self.folder.logs.glob("*.log")):
             try:
-                name = named_by(path.stem)
+                run_id, token, task, map_index, number = read_log_name(path.stem)
             except ValueError:
                 discard(path)
                 continue
-            if not self.conductor.knows(name.token):
+            if not self.conductor.knows(token):
                 self._complete(path)
+                name = session_pb2.AttemptReference(
+                    run_id=run_id, task=task, map_index=map_index, number=number, token=token
+                )
                 self.logs.ended(name, path)
 
     def _complete(self, path: Path) -> None:

@@ -3,7 +3,7 @@
 Theory of operation
 -------------------
 All that an attempt prints is written through to disk, so that the log survives whatever ends the attempt. Up to the
-quota of the head it goes to `<token>.log`. After that it goes, alternately, to two files `<token>.tail0` and `.tail1`:
+quota of the head it goes to `<name>.log`. After that it goes, alternately, to two files `<name>.tail0` and `.tail1`:
 when one has the quota of the tail, the other is emptied and used, so that together they always hold at least the tail.
 Each begins with the number of bytes written before it. When the attempt has ended, `complete` appends to the head a
 marker that says how much was left out, and the tail, cut at a record. It works from the files alone, so that the
@@ -29,6 +29,21 @@ SMALL = 4096
 
 BEFORE = struct.Struct(">Q")
 WRITE_FLAGS = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+
+
+def log_name(run_id: bytes, token: bytes, task: int, map_index: int, number: int) -> str:
+    """Return the name of an attempt's log, without suffix: all that is needed to send it."""
+    return f"{run_id.hex()}_{task}_{map_index}_{number}_{token.hex()}"
+
+
+def read_log_name(name: str) -> tuple[bytes, bytes, int, int, int]:
+    """Return what `log_name` made a name of.
+
+    Raises:
+        ValueError: It is not such a name.
+    """
+    run, task, map_index, number, token = name.split("_")
+    return bytes.fromhex(run), bytes.fromhex(token), int(task), int(map_index), int(number)
 
 
 class LogWriter:
