@@ -19,7 +19,7 @@ from tests.cluster.processes import FileWatch, gone
 from tests.cluster.witness import States, Witness
 from tests.fault.recording import Bound, Figures
 from tests.fault.stall import stalled
-from tests.fault.workload import EVEN, EXPECTED, SEED, a_run_in_the_middle, finish
+from tests.fault.workload import EVEN, EXPECTED, SEED, a_run_in_the_middle, assert_nothing_lost, finish
 
 # Silence of 12 s loses an agent here: longer than it takes a session to start on a busy machine.
 BEFORE_REPORT = Bound("from a session's death between an end and its report to the end of the run", 30.0)
@@ -60,7 +60,7 @@ async def test_sessions_die_between_an_end_and_its_report(cluster: Cluster, witn
         await gone(session)
     figures.strike()
     evidence = await finish(witness, run, BEFORE_REPORT, figures)
-    assert {row.state for row in evidence.attempts} <= {"succeeded", "taken_back"}, "no result was made twice"
+    assert_nothing_lost(evidence)
 
 
 def given_out(states: States) -> bool:

@@ -25,7 +25,7 @@ from tests.cluster.fixtures import PROJECT
 from tests.cluster.processes import EndedEarlyError
 from tests.cluster.witness import Witness
 from tests.fault.recording import Bound, Figures
-from tests.fault.workload import EXPECTED, SEED
+from tests.fault.workload import EXPECTED, SEED, assert_nothing_lost
 
 # Bounds in seconds.
 DEATH = 60.0
@@ -149,6 +149,5 @@ async def run_unsure(cluster: Cluster, unsure: list[int], runs: int, figures: Fi
                 assert (await run.ended(UNSURE.most)).state is RunState.SUCCEEDED
             figures.recovered(UNSURE)
             evidence = await witness.assert_clean()
-    states = {row.state for row in evidence.attempts}
-    assert states <= {"succeeded", "taken_back"}, "no agent was lost, and no attempt"
+    assert_nothing_lost(evidence)
     assert sql(cluster, "SELECT epoch FROM podium.leadership") > before + 1, "not one of the commits was left untold"

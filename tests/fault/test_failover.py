@@ -18,7 +18,6 @@ from podium.model.states import RunState
 from podium_coordinator.store.embedded import EmbeddedPostgres
 from tests.cluster import harm
 from tests.cluster.cluster import PATIENT, Cluster
-from tests.cluster.evidence import Evidence
 from tests.cluster.fixtures import PROJECT
 from tests.cluster.processes import Server
 from tests.cluster.witness import Watched, Witness
@@ -26,7 +25,7 @@ from tests.fault.callers import calling
 from tests.fault.network import Network, network
 from tests.fault.recording import Bound, Figures
 from tests.fault.stall import stalled
-from tests.fault.workload import BEHIND_EVEN, a_run_in_the_middle, finish
+from tests.fault.workload import BEHIND_EVEN, a_run_in_the_middle, assert_undisturbed, finish
 
 # The lease is 5 s here.
 NEXT_START = Bound("from kill -9 of the owner to the first start of what the next one assigned, median", 1.0)
@@ -91,7 +90,7 @@ async def test_the_standby_goes_on_when_the_owner_is_killed(cluster: Cluster, fi
         await harm.kill_coordinator(cluster)
         cluster.gates.open("even")
         evidence = await finish(witness, run, OWNER_KILLED, figures)
-    assert_nothing_lost(evidence)
+    assert_undisturbed(evidence)
     await stop(standby)
 
 
@@ -113,7 +112,7 @@ async def test_an_owner_that_froze_finds_the_shard_taken_and_writes_nothing_more
             await owner.says("shard.ownership_ended", after=said)
         figures.count_within(LATE_WRITES, sorted(set(all_rows(cluster)) - set(rows)), 1)
         evidence = await witness.assert_clean()
-        assert_nothing_lost(evidence)
+        assert_undisturbed(evidence)
 
 
 @pytest.mark.long
@@ -131,11 +130,7 @@ async def test_an_owner_whose_loop_stalls_is_taken_over_though_its_sockets_answe
         async with asyncio.timeout(END):
             await owner.says("shard.ownership_ended", after=said)
         evidence = await witness.assert_clean()
-        assert_nothing_lost(evidence)
-
-
-def assert_nothing_lost(evidence: Evidence) -> None:
-    assert {row.state for row in evidence.attempts} <= {"succeeded", "taken_back"}
+        assert_undisturbed(evidence)
 
 
 async def survive_without(cluster: Cluster, owner: Server, run: Watched, bound: Bound, figures: Figures) -> None:
@@ -196,7 +191,7 @@ async def test_an_owner_that_alone_loses_the_database_is_taken_over(
             await owner.says("shard.ownership_ended")
         figures.count_within(LATE_WRITES, sorted(set(all_rows(cluster)) - set(rows)), 1)
         evidence = await witness.assert_clean()
-        assert_nothing_lost(evidence)
+        assert_undisturbed(evidence)
 
 
 @pytest.mark.long
@@ -231,7 +226,7 @@ async def seconds_to_the_next_start(cluster: Cluster) -> float:
         cluster.gates.open("even")
         assert (await run.ended(OWNER_KILLED.most)).state is RunState.SUCCEEDED
         evidence = await witness.assert_clean()
-    assert_nothing_lost(evidence)
+    assert_undisturbed(evidence)
     await cluster.restart(owner)
     first = min(item.started for item in evidence.ledger if item.run == run.run_id and item.task in BEHIND_EVEN)
     return (first - killed) / 1e9

@@ -18,7 +18,7 @@ from tests.cluster.fixtures import running_cluster
 from tests.cluster.processes import gone
 from tests.cluster.witness import Watched, Witness
 from tests.fault.recording import Bound, Figures
-from tests.fault.workload import EVEN, UNHARMED, a_run_in_the_middle, finish
+from tests.fault.workload import EVEN, a_run_in_the_middle, assert_undisturbed, finish
 
 COORDINATOR_KILLED = Bound("from kill -9 of the only coordinator to the end of the run", 45.0)
 SESSION_KILLED = Bound("from kill -9 of all session processes to the end of the run", 30.0)
@@ -34,10 +34,6 @@ COORDINATOR_FROZEN = Bound("from the only coordinator's freeze to the end of the
 def cluster() -> Iterator[Cluster]:
     with running_cluster() as running:
         yield running
-
-
-def states(evidence: Evidence) -> set[str]:
-    return {row.state for row in evidence.attempts}
 
 
 def most_attempts(evidence: Evidence) -> int:
@@ -59,7 +55,7 @@ async def test_the_coordinator_is_killed(cluster: Cluster, witness: Witness, fig
     cluster.gates.open("even")  # what ends now has nobody to tell it to
     await cluster.restart_coordinator()
     evidence = await finish(witness, run, COORDINATOR_KILLED, figures)
-    assert states(evidence) <= UNHARMED, "the agents kept what they had: nothing is tried again"
+    assert_undisturbed(evidence)
 
 
 async def test_an_agents_session_process_is_killed(cluster: Cluster, witness: Witness, figures: Figures) -> None:
@@ -68,7 +64,7 @@ async def test_an_agents_session_process_is_killed(cluster: Cluster, witness: Wi
         await harm.kill_session(cluster, name)
     cluster.gates.open("even")  # workers go on without a session, and keep what they have
     evidence = await finish(witness, run, SESSION_KILLED, figures)
-    assert states(evidence) <= UNHARMED, "the workers went on: nothing is tried again"
+    assert_undisturbed(evidence)
 
 
 async def test_a_whole_agent_is_killed_and_comes_back(cluster: Cluster, witness: Witness, figures: Figures) -> None:
@@ -108,7 +104,7 @@ async def test_postgres_is_killed(cluster: Cluster, witness: Witness, figures: F
     await harm.kill_postgres(cluster)
     cluster.gates.open("even")
     evidence = await finish(witness, run, POSTGRES_KILLED, figures)
-    assert states(evidence) <= UNHARMED
+    assert_undisturbed(evidence)
 
 
 async def test_the_coordinator_freezes_for_a_while(cluster: Cluster, witness: Witness, figures: Figures) -> None:
@@ -120,7 +116,7 @@ async def test_the_coordinator_freezes_for_a_while(cluster: Cluster, witness: Wi
         await agent.says("coordinator_silent", after=said[name])
     cluster.coordinator.tell(signal.SIGCONT)
     evidence = await finish(witness, run, COORDINATOR_FROZEN, figures)
-    assert states(evidence) <= UNHARMED, "no attempt was lost"
+    assert_undisturbed(evidence)
 
 
 async def test_an_agent_freezes_until_it_is_lost_and_comes_back_too_late(

@@ -14,7 +14,7 @@ from tests.cluster.fixtures import running_cluster
 from tests.cluster.witness import Watched, Witness
 from tests.fault.network import Network, Way, network
 from tests.fault.recording import Bound, Figures
-from tests.fault.workload import EXPECTED, SEED, a_run_in_the_middle, finish
+from tests.fault.workload import EXPECTED, SEED, a_run_in_the_middle, assert_nothing_lost, finish
 
 # Silence of 3 s disconnects an agent here, one of 5 s loses it.
 NOT_HEARD = Bound("from the moment the agent cannot be heard until its tasks have succeeded elsewhere", 30.0)
@@ -101,7 +101,7 @@ async def test_a_short_cut_costs_no_attempt(
     between.heal()
     cluster.gates.open("even")
     evidence = await finish(witness, run, SHORT_CUT, figures)
-    assert {row.state for row in evidence.attempts} <= {"succeeded", "taken_back"}
+    assert_nothing_lost(evidence)
     await a1_is(cluster, AgentState.CONNECTED)
 
 
@@ -135,7 +135,7 @@ async def test_a_slow_network_only_takes_time(
         assert (await run.ended(SLOW.most)).state is RunState.SUCCEEDED
     figures.recovered(SLOW)
     evidence = await witness.assert_clean()
-    assert {row.state for row in evidence.attempts} <= {"succeeded", "taken_back"}
+    assert_nothing_lost(evidence)
     await a1_is(cluster, AgentState.CONNECTED)
 
 

@@ -17,7 +17,7 @@ from tests.cluster.fixtures import running_cluster
 from tests.cluster.witness import Watched, Witness
 from tests.fault.recording import Bound, Figures
 from tests.fault.test_chaos import lines_in_ledger
-from tests.fault.workload import EXPECTED, SEED, a_run_in_the_middle, finish
+from tests.fault.workload import EXPECTED, SEED, a_run_in_the_middle, assert_nothing_lost, finish
 
 KILLED_OFTEN = Bound("from the last of 20 kills of Postgres under load to the end of the runs", 60.0)
 FROZEN_SHORT = Bound("from the thaw of Postgres after 5 s to the end of the run", 30.0)
@@ -46,7 +46,7 @@ async def test_postgres_is_killed_twenty_times_under_load(
         assert (await run.ended(KILLED_OFTEN.most)).state is RunState.SUCCEEDED
     figures.recovered(KILLED_OFTEN)
     evidence = await witness.assert_clean()
-    assert {row.state for row in evidence.attempts} <= {"succeeded", "taken_back"}
+    assert_nothing_lost(evidence)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ async def test_postgres_freezes_for_a_while(
         process.send_signal(signal.SIGCONT)
     figures.strike()
     evidence = await finish(witness, run, bound, figures)
-    assert {row.state for row in evidence.attempts} <= {"succeeded", "taken_back"}
+    assert_nothing_lost(evidence)
 
 
 def postgres_of(cluster: Cluster) -> list[psutil.Process]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 from podium.model.states import RunState, TaskRunState
@@ -48,3 +49,15 @@ async def finish(witness: Witness, run: Watched, bound: Bound, figures: Figures)
     assert ended.state is RunState.SUCCEEDED, ended
     figures.recovered(bound)
     return await witness.assert_clean()
+
+
+def assert_nothing_lost(evidence: Evidence) -> None:
+    """See that no attempt failed or was lost; one that no agent had heard of yet may have been taken back."""
+    assert {row.state for row in evidence.attempts} <= UNHARMED
+
+
+def assert_undisturbed(evidence: Evidence) -> None:
+    """See that nothing was lost of a run that was in the middle, and that what executed then was never tried again."""
+    assert_nothing_lost(evidence)
+    tried = Counter(row.task for row in evidence.attempts)
+    assert {task: tried[task] for task in EVEN} == dict.fromkeys(EVEN, 1)
