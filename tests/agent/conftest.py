@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 
 from podium_agent.host import processes
+from tests.agent.bundles import a_bundle
 from tests.agent.peer import Peer
+from tests.agent.signs import Sign
 
 
 @dataclass
@@ -109,3 +111,16 @@ def start(tmp_path: Path, peer: Peer) -> Iterator[Callable[..., RunningAgent]]:
 @pytest.fixture
 def agent(start: Callable[..., RunningAgent]) -> RunningAgent:
     return start()
+
+
+@pytest.fixture
+def bundle(peer: Peer, request: pytest.FixtureRequest) -> str:
+    """The bundle of the module of tasks, `MODULE`, that a file of tests has."""
+    return a_bundle(peer, work=request.module.MODULE)
+
+
+@pytest.fixture
+def sign(tmp_path: Path) -> Iterator[Sign]:
+    """What a task sets for its test to see."""
+    with Sign(tmp_path / "sign") as made:
+        yield made

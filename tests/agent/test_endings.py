@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from podium.v1 import run_pb2, session_pb2
-from tests.agent.bundles import a_bundle, a_call
+from tests.agent.bundles import a_call
 from tests.agent.conftest import RunningAgent
 from tests.agent.peer import Peer, a_shell
 from tests.agent.signs import Sign, gone, is_gone
@@ -60,17 +58,6 @@ MODULE = """
         os.fork()
         return os.getpid()
 """
-
-
-@pytest.fixture
-def bundle(peer: Peer) -> str:
-    return a_bundle(peer, work=MODULE)
-
-
-@pytest.fixture
-def sign(tmp_path: Path) -> Iterator[Sign]:
-    with Sign(tmp_path / "sign") as made:
-        yield made
 
 
 def a_second() -> Duration:

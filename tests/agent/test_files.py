@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from podium.v1 import run_pb2
-from tests.agent.bundles import a_bundle, a_call
+from tests.agent.bundles import a_call
 from tests.agent.conftest import RunningAgent, wait_until
 from tests.agent.peer import Peer, inputs, output
 
@@ -45,11 +45,6 @@ MODULE = """
             Path(f"{number}.txt").write_text("same")
         return [Path(f"{number}.txt") for number in range(3)]
 """
-
-
-@pytest.fixture
-def bundle(peer: Peer) -> str:
-    return a_bundle(peer, work=MODULE)
 
 
 def digest(text: str) -> str:

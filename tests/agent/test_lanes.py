@@ -5,18 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import pytest
 from google.protobuf.duration_pb2 import Duration
 
 from podium.v1 import run_pb2, session_pb2, workflow_pb2
 from podium_agent import records
 from podium_agent.store.journal import read
-from tests.agent.bundles import a_bundle, a_call
+from tests.agent.bundles import a_call
 from tests.agent.conftest import RunningAgent
 from tests.agent.peer import Assignment, Peer
 from tests.agent.signs import Sign
@@ -64,17 +63,6 @@ MODULE = """
 """
 
 Start = Callable[..., RunningAgent]
-
-
-@pytest.fixture
-def bundle(peer: Peer) -> str:
-    return a_bundle(peer, work=MODULE)
-
-
-@pytest.fixture
-def sign(tmp_path: Path) -> Iterator[Sign]:
-    with Sign(tmp_path / "sign") as made:
-        yield made
 
 
 class Run:

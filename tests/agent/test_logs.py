@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from podium import logformat
-from tests.agent.bundles import a_bundle, a_call
+from tests.agent.bundles import a_call
 from tests.agent.conftest import RunningAgent, wait_until
 from tests.agent.peer import Peer, a_shell
 from tests.agent.signs import Sign
@@ -46,11 +46,6 @@ MODULE = """
         for number in range(count):
             print(number)
 """
-
-
-@pytest.fixture
-def bundle(peer: Peer) -> str:
-    return a_bundle(peer, work=MODULE)
 
 
 @pytest.fixture

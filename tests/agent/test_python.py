@@ -65,11 +65,6 @@ MODULE = """
 """
 
 
-@pytest.fixture
-def bundle(peer: Peer) -> str:
-    return a_bundle(peer, work=MODULE)
-
-
 async def test_a_function_gets_its_arguments_and_hands_on_its_result(
     agent: RunningAgent, peer: Peer, bundle: str
 ) -> None:

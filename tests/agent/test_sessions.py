@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import grpc
@@ -19,7 +19,7 @@ from google.rpc import error_details_pb2, status_pb2  # type: ignore[import-unty
 from podium.v1 import run_pb2
 from podium_agent import records
 from podium_agent.store.journal import read
-from tests.agent.bundles import a_bundle, a_call
+from tests.agent.bundles import a_call
 from tests.agent.conftest import RunningAgent, wait_until
 from tests.agent.peer import Peer, a_shell
 from tests.agent.signs import Sign, gone
@@ -39,17 +39,6 @@ MODULE = """
 """
 
 Start = Callable[..., RunningAgent]
-
-
-@pytest.fixture
-def bundle(peer: Peer) -> str:
-    return a_bundle(peer, work=MODULE)
-
-
-@pytest.fixture
-def sign(tmp_path: Path) -> Iterator[Sign]:
-    with Sign(tmp_path / "sign") as made:
-        yield made
 
 
 @pytest.fixture
